@@ -1,0 +1,141 @@
+package metrics
+
+// CloseReason says why a connection ended. Each reason belongs to one side.
+type CloseReason uint8
+
+// The reasons. Those of the client's side are what its close frame or its
+// socket said; those of the gateway's side are its own decisions.
+const (
+	CloseNormal       CloseReason = iota // client: 1000
+	CloseGoingAway                       // client: 1001
+	CloseOther                           // client: any other code, or none
+	CloseEOF                             // client: the socket ended without a close frame
+	CloseReset                           // network: reset, or a read or write error
+	CloseProtocol                        // gateway: 1002
+	CloseUnsupported                     // gateway: 1003
+	CloseInvalidUTF8                     // gateway: 1007
+	CloseTooBig                          // gateway: 1009
+	CloseSlowMessage                     // gateway: 1008, a message not complete in time
+	CloseHeartbeat                       // gateway: 4002, nothing arrived or nothing was taken in time
+	CloseSlowConsumer                    // gateway: 4003, by the room's policy
+	CloseReplies                         // gateway: 4003, its own replies were not read
+	CloseQueuedBytes                     // gateway: 1013, the limit of bytes queued in all
+	CloseRateLimit                       // gateway: 4004
+	CloseDrain                           // gateway: 1012
+	CloseShutdown                        // gateway: ended at once by a second signal
+	CloseInternal                        // gateway: 1011, a fault of ours
+	closeReasons
+)
+
+var closeNames = [closeReasons]struct{ side, reason string }{
+	CloseNormal:       {"client", "normal"},
+	CloseGoingAway:    {"client", "going_away"},
+	CloseOther:        {"client", "other"},
+	CloseEOF:          {"client", "eof"},
+	CloseReset:        {"network", "reset"},
+	CloseProtocol:     {"gateway", "protocol_error"},
+	CloseUnsupported:  {"gateway", "unsupported_data"},
+	CloseInvalidUTF8:  {"gateway", "invalid_utf8"},
+	CloseTooBig:       {"gateway", "too_big"},
+	CloseSlowMessage:  {"gateway", "slow_message"},
+	CloseHeartbeat:    {"gateway", "heartbeat_timeout"},
+	CloseSlowConsumer: {"gateway", "slow_consumer"},
+	CloseReplies:      {"gateway", "replies_unread"},
+	CloseQueuedBytes:  {"gateway", "queued_bytes"},
+	CloseRateLimit:    {"gateway", "rate_limit"},
+	CloseDrain:        {"gateway", "drain"},
+	CloseShutdown:     {"gateway", "shutdown"},
+	CloseInternal:     {"gateway", "internal"},
+}
+
+// String is the reason's label.
+func (r CloseReason) String() string { return closeNames[r].reason }
+
+// Side is who ended the connection: client, network or gateway.
+func (r CloseReason) Side() string { return closeNames[r].side }
+
+// HeartbeatKind says what a heartbeat timeout was.
+type HeartbeatKind uint8
+
+const (
+	HeartbeatSilent HeartbeatKind = iota // nothing arrived for the timeout
+	HeartbeatWrite                       // the socket took nothing for the timeout
+	HeartbeatTCP                         // the kernel gave up on unacknowledged data (TCP_USER_TIMEOUT)
+	heartbeatKinds
+)
+
+var heartbeatNames = [heartbeatKinds]string{"silent", "write", "tcp"}
+
+// Stage says where on a message's way frames were dropped.
+type Stage uint8
+
+const (
+	StageQueue Stage = iota // a member fell behind its window
+	StageLog                // a member's next frames were gone from the log
+	stages
+)
+
+var stageNames = [stages]string{"queue", "log"}
+
+// Policy is what a room does with a slow member.
+type Policy uint8
+
+const (
+	PolicyDrop Policy = iota
+	PolicyConflate
+	PolicyDisconnect
+	policies
+)
+
+var policyNames = [policies]string{"drop", "conflate", "disconnect"}
+
+// PublishResult is how a publish ended.
+type PublishResult uint8
+
+const (
+	PublishStored PublishResult = iota
+	PublishDuplicate
+	PublishUnavailable
+	publishResults
+)
+
+var publishNames = [publishResults]string{"stored", "duplicate", "unavailable"}
+
+// AcceptError is why a connection could not be accepted.
+type AcceptError uint8
+
+const (
+	AcceptDescriptors AcceptError = iota // out of descriptors: EMFILE, ENFILE
+	AcceptMemory                         // ENOBUFS, ENOMEM
+	AcceptOther
+	acceptErrors
+)
+
+var acceptNames = [acceptErrors]string{"descriptors", "memory", "other"}
+
+// rejectNames are the reasons for which a handshake is refused: the Reason of a
+// frame.Refusal, or what a loop or a session decides before the upgrade. What
+// is not here counts as other.
+var rejectNames = []string{
+	"bad_request", "head_too_large", "too_many_headers", "body", "version", "key", "method",
+	"timeout", "closed", "handshakes", "handshakes_per_address", "connections", "queued_bytes",
+	"origin", "query", "path", "draining", "not_ready", "other",
+}
+
+var rejectIndex = indexOf(rejectNames)
+
+// errorNames are the codes of error replies (section 2 of the protocol).
+var errorNames = []string{
+	"bad_json", "invalid_request", "unknown_type", "unsupported_version", "unauthorized", "forbidden",
+	"not_joined", "limit_exceeded", "rate_limited", "username_taken", "unavailable", "internal",
+}
+
+var errorIndex = indexOf(errorNames)
+
+func indexOf(names []string) map[string]int {
+	m := make(map[string]int, len(names))
+	for i, n := range names {
+		m[n] = i
+	}
+	return m
+}

@@ -1,0 +1,53 @@
+package metrics
+
+import (
+	"net/http"
+	"runtime/debug"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Set is all that one gateway exports. What is not counted on a loop is here.
+type Set struct {
+	Rooms          Gauge   // logs held
+	LogBytes       Gauge   // bytes of the chunks of all logs
+	BrokerQueue    Gauge   // publications the broker has taken and not stored
+	BrokerRefused  Counter // publications refused because that queue was full
+	RequestQueue   Gauge   // history reads waiting for the broker
+	RequestRefused Counter
+	acceptErrors   [acceptErrors]Counter
+
+	loops    []*Loop
+	registry *prometheus.Registry
+}
+
+// NewSet returns the metrics of a gateway with these loops.
+func NewSet(version string, loops []*Loop) *Set {
+	s := &Set{loops: loops, registry: prometheus.NewRegistry()}
+	goVersion := "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		goVersion = info.GoVersion
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "fanfare_build_info", Help: "Always 1; the labels say what was built.",
+		ConstLabels: prometheus.Labels{"version": version, "go": goVersion},
+	})
+	build.Set(1)
+	s.registry.MustRegister(s, build,
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return s
+}
+
+// Loops is what the loops count, one for each.
+func (s *Set) Loops() []*Loop { return s.loops }
+
+// AcceptError counts a connection that could not be accepted.
+func (s *Set) AcceptError(e AcceptError) { s.acceptErrors[e].Inc() }
+
+// Handler serves the metrics.
+func (s *Set) Handler() http.Handler {
+	return promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{})
+}
