@@ -1,0 +1,76 @@
+package room
+
+import (
+	"strings"
+	"time"
+)
+
+// Policy is what happens to a member that falls behind its window.
+type Policy uint8
+
+const (
+	Drop       Policy = iota // skip the oldest, so that the newest window remains
+	Conflate                 // skip all but the newest
+	Disconnect               // close the connection
+)
+
+// History is what a room keeps for those who join or resume. Once any bound is
+// passed the oldest go. A bound of 0 is none, but Messages 0 keeps nothing.
+type History struct {
+	Messages int
+	Bytes    int64 // of the messages' data
+	Age      time.Duration
+}
+
+// Window is the send queue of a member: how far it may fall behind. A bound of
+// 0 is none.
+type Window struct {
+	Policy   Policy
+	Messages int
+	Bytes    int64 // of frames
+}
+
+// Class says how the rooms are kept whose names match.
+type Class struct {
+	Match   string // literal but for *, which stands for any run of characters
+	History History
+	Slow    Window
+}
+
+// Classes are tried in their order; the first match wins.
+type Classes []Class
+
+// Of returns the class of a room, or nil if none matches.
+func (cs Classes) Of(room string) *Class {
+	for i := range cs {
+		if match(cs[i].Match, room) {
+			return &cs[i]
+		}
+	}
+	return nil
+}
+
+// match holds pattern against the whole of name. Between its stars a pattern is
+// literal; taking each piece at its first place is enough, so the time is linear
+// in the name for each piece.
+func match(pattern, name string) bool {
+	head, rest, starred := strings.Cut(pattern, "*")
+	if !strings.HasPrefix(name, head) {
+		return false
+	}
+	if !starred {
+		return name == head
+	}
+	name = name[len(head):]
+	for {
+		piece, more, starred := strings.Cut(rest, "*")
+		if !starred {
+			return strings.HasSuffix(name, piece)
+		}
+		at := strings.Index(name, piece)
+		if at < 0 {
+			return false
+		}
+		name, rest = name[at+len(piece):], more
+	}
+}
