@@ -1,0 +1,225 @@
+package memory
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/binary"
+	"hash/maphash"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/fanfare-ws/fanfare/internal/broker"
+)
+
+const (
+	shardCount = 64
+	slotCount  = 64 // generations of a shard
+
+	// housekeepEvery is the least time between two looks at one room.
+	housekeepEvery = int64(time.Second)
+	// housekeepRooms bounds the rooms looked at between two chunks.
+	housekeepRooms = 256
+
+	never = math.MaxInt64
+)
+
+// shard is a part of the rooms. Its maps are written by the goroutine under mu,
+// and read by it without and by Range with it.
+type shard struct {
+	mu    sync.Mutex
+	rooms map[string]*room
+	peak  int // the most rooms since the map was made
+	// generations rise when a room of the slot that had messages is forgotten. They
+	// stand in the epoch of the rooms made from then on, so that no epoch returns.
+	generations [slotCount]uint64
+}
+
+var hashSeed = maphash.MakeSeed()
+
+func (b *Broker) shardOf(room string) (s *shard, slot uint8) {
+	h := maphash.String(hashSeed, room)
+	return &b.shards[h%shardCount], uint8(h / shardCount % slotCount)
+}
+
+var epochEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+
+// epoch names the log that a room has in a generation: 16 characters, 80 bits that
+// no one without the secret can foretell.
+func (b *Broker) epoch(room string, generation uint64) string {
+	buf := make([]byte, 0, 192)
+	buf = append(buf, b.secret[:]...)
+	buf = binary.BigEndian.AppendUint64(buf, generation)
+	buf = append(buf, room...)
+	sum := sha256.Sum256(buf)
+	return epochEncoding.EncodeToString(sum[:10])
+}
+
+// keeper decides what stays in memory.
+type keeper struct {
+	kept   int64  // the cost of all rooms
+	ids    ids    // publish IDs within the window
+	recent recent // rooms that can give memory back, the longest unused first
+	dues   dues   // rooms by when housekeeping looks at them
+}
+
+func (k *keeper) total() int64 { return k.kept + k.ids.cost() }
+
+func (b *Broker) create(s *shard, slot uint8, name string) *room {
+	r := &room{name: name, bounds: b.cfg.Bounds(name), shard: s, slot: slot, used: b.now.at}
+	r.epoch = b.epoch(name, s.generations[slot])
+	s.mu.Lock()
+	s.rooms[name] = r
+	s.mu.Unlock()
+	s.peak = max(s.peak, len(s.rooms))
+	b.kept += r.cost()
+	return r
+}
+
+// forget lets go of a room. Where it has numbered messages its next use is a new
+// epoch; where not, nobody can tell.
+func (b *Broker) forget(r *room) {
+	b.recent.remove(r)
+	b.dues.remove(r)
+	b.kept -= r.cost()
+	s := r.shard
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.last > 0 {
+		s.generations[r.slot]++
+	}
+	delete(s.rooms, r.name)
+	if s.peak > 256 && len(s.rooms) < s.peak/4 {
+		rooms := make(map[string]*room, len(s.rooms)) // a map never shrinks
+		for name, r := range s.rooms {
+			rooms[name] = r
+		}
+		s.rooms, s.peak = rooms, len(rooms)
+	}
+}
+
+// admit makes room for p and reports whether there is some. r is nil for a room
+// that is not known.
+func (b *Broker) admit(r *room, p *broker.Publication) bool {
+	var need int64
+	if r == nil {
+		need += roomCost + int64(len(p.Room))
+	}
+	if r == nil || r.bounds.Messages > 0 {
+		need += entryCost + int64(len(p.Data)+len(p.From)+len(p.Event))
+	}
+	if p.ID != "" && b.ids.window > 0 {
+		cost := idCost(r, p, b.now.at)
+		if b.ids.cost()+cost > b.cfg.Bytes/2 {
+			return false // what cannot be given back leaves half to what can
+		}
+		need += cost
+	}
+	if need == 0 || b.total()+need <= b.cfg.Bytes {
+		return true
+	}
+	return need <= b.cfg.Bytes && b.evict(need, r)
+}
+
+// evict gives back memory until need more fits, the rooms that were published to
+// longest ago first. keep is not forgotten, but may lose history; it is the caller's
+// to settle.
+func (b *Broker) evict(need int64, keep *room) bool {
+	for b.total()+need > b.cfg.Bytes {
+		r := b.recent.first
+		if r == nil {
+			return false
+		}
+		if r.log.n > 0 {
+			before := r.cost()
+			r.shard.mu.Lock()
+			r.drop((r.log.n + 1) / 2)
+			r.log.fit()
+			r.shard.mu.Unlock()
+			b.kept += r.cost() - before
+		}
+		if r.log.n > 0 {
+			continue
+		}
+		switch {
+		case r == keep:
+			b.recent.remove(r)
+		case r.idle(b.now.at):
+			b.forget(r)
+		default:
+			b.settle(r)
+		}
+	}
+	return true
+}
+
+// idle reports whether a room has nothing left but its numbers.
+func (r *room) idle(now int64) bool {
+	return r.log.n == 0 && !r.subscribed && now >= r.idsUntil
+}
+
+// settle puts a room that has changed where it belongs: among those that can give
+// memory back, into the heap, or away.
+func (b *Broker) settle(r *room) {
+	idle := r.idle(b.now.at)
+	if idle && (r.last == 0 || b.now.at >= r.used+int64(b.cfg.Idle)) {
+		b.forget(r)
+		return
+	}
+	if idle || r.log.n > 0 {
+		b.recent.add(r)
+	} else {
+		b.recent.remove(r)
+	}
+	if r.duePlace == 0 {
+		if due := b.dueOf(r); due < never {
+			b.dues.add(r, max(due, b.now.at+housekeepEvery))
+		}
+	}
+}
+
+// dueOf says when there will be something to do about a room. It may become later
+// while the room waits in the heap: then it is looked at once too often. It becomes
+// earlier only by what housekeeping may do late.
+func (b *Broker) dueOf(r *room) int64 {
+	switch {
+	case r.log.n > 0 && r.bounds.Age > 0:
+		return r.log.at(0).at + int64(r.bounds.Age)
+	case r.log.n == 0 && !r.subscribed:
+		return max(r.idsUntil, r.used+int64(b.cfg.Idle))
+	}
+	return never
+}
+
+// housekeep ages out messages and publish IDs and forgets rooms.
+func (b *Broker) housekeep() {
+	b.ids.turn(b.now.at)
+	for range housekeepRooms {
+		if b.dues.next() > b.now.at {
+			return
+		}
+		r := b.dues.rooms[0]
+		b.dues.remove(r)
+		b.trim(r)
+		b.settle(r)
+	}
+}
+
+// trim takes out what has aged and gives back a log's array once it is far too
+// large.
+func (b *Broker) trim(r *room) {
+	if r.log.n == 0 {
+		return
+	}
+	before := r.cost()
+	r.shard.mu.Lock()
+	r.dropAged(b.now.at)
+	if r.log.n <= len(r.log.array)/4 {
+		r.log.fit()
+	}
+	r.shard.mu.Unlock()
+	b.kept += r.cost() - before
+}
+
+// nextDue says when housekeeping has something to do.
+func (b *Broker) nextDue() int64 { return min(b.dues.next(), b.ids.due()) }
