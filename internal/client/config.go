@@ -1,0 +1,120 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/fanfare-ws/fanfare/internal/protocol"
+)
+
+// Config says where to connect and what to join. Only URL is required.
+type Config struct {
+	URL    string      // http, https, ws or wss; a path that is empty or / becomes /ws
+	Header http.Header // sent with the handshake besides what it needs itself
+	Rooms  []Subscription
+
+	// OnEvent gets every event, on one goroutine at a time. While it does not
+	// return nothing is read, so that the gateway's slow-client policy takes
+	// effect. It must not call methods of the Conn or Client that wait.
+	OnEvent func(Event)
+
+	BackoffBase time.Duration // first ceiling of the wait between connections; 500 ms
+	BackoffCap  time.Duration // last ceiling; 20 s
+	DialTimeout time.Duration // from the first lookup to the welcome; 10 s
+
+	MessageBytes int64 // longest frame accepted; 64 MiB, as a history reply may be long
+	ReadBuffer   int   // bytes of the connection's read buffer; 16 KiB
+	Deflate      bool  // offer permessage-deflate; sent messages are never compressed
+
+	TLS     *tls.Config
+	NetDial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	Logger *slog.Logger // nil: none; lines are at debug
+
+	// Jitter picks a wait from 0 to ceiling; nil: at random, all alike.
+	Jitter func(ceiling time.Duration) time.Duration
+}
+
+// Subscription is a room to join. Since and Last count for the first time; a
+// reconnected client goes on where it stood.
+type Subscription struct {
+	Room  string
+	Since *protocol.Position // resume after it
+	Last  int                // with no Since: begin that many messages back
+}
+
+const (
+	writeTimeout = 10 * time.Second // a peer that takes no byte for so long is gone
+	closeTimeout = 2 * time.Second  // for the peer's half of the closing handshake
+	settled      = 10 * time.Second // a connection that lasted so long resets the back-off
+)
+
+// withDefaults returns the configuration with nothing left to decide, and the
+// URL to dial.
+func (c Config) withDefaults() (Config, *url.URL, error) {
+	target, err := target(c.URL)
+	if err != nil {
+		return c, nil, err
+	}
+	for i := range c.Rooms {
+		if !protocol.ValidRoom(c.Rooms[i].Room) {
+			return c, nil, fmt.Errorf("%w: room %q", ErrConfig, c.Rooms[i].Room)
+		}
+	}
+	c.BackoffBase = orDefault(c.BackoffBase, 500*time.Millisecond)
+	c.BackoffCap = orDefault(c.BackoffCap, 20*time.Second)
+	c.DialTimeout = orDefault(c.DialTimeout, 10*time.Second)
+	c.MessageBytes = orDefault(c.MessageBytes, 64<<20)
+	c.ReadBuffer = orDefault(c.ReadBuffer, 16<<10)
+	if c.OnEvent == nil {
+		c.OnEvent = func(Event) {}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Jitter == nil {
+		c.Jitter = func(ceiling time.Duration) time.Duration {
+			return rand.N(ceiling + 1)
+		}
+	}
+	return c, target, nil
+}
+
+func orDefault[N int | int64 | time.Duration](n, standard N) N {
+	if n <= 0 {
+		return standard
+	}
+	return n
+}
+
+// target makes the WebSocket URL to dial. Errors do not quote the URL: its
+// query may hold a token.
+func target(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the URL does not parse", ErrConfig)
+	}
+	switch u.Scheme {
+	case "http", "ws":
+		u.Scheme = "ws"
+	case "https", "wss":
+		u.Scheme = "wss"
+	default:
+		return nil, fmt.Errorf("%w: URL: want http, https, ws or wss, not %q", ErrConfig, u.Scheme)
+	}
+	if u.Hostname() == "" {
+		return nil, fmt.Errorf("%w: URL: no host", ErrConfig)
+	}
+	if u.Path == "" || u.Path == "/" {
+		u.Path, u.RawPath = "/ws", ""
+	}
+	u.Fragment, u.RawFragment = "", ""
+	return u, nil
+}

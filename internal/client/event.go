@@ -1,0 +1,92 @@
+package client
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/fanfare-ws/fanfare/internal/protocol"
+)
+
+// Event is something the application learns: a [Message], [Gap], [Reset],
+// [Joined], [Refused], [State] or [Fault].
+type Event interface{ event() }
+
+// Message is the next message of a room.
+type Message struct{ protocol.Message }
+
+// Gap names messages that will not come. From is the first one not yet seen.
+type Gap struct{ protocol.Gap }
+
+// Reset says that a room's log began anew.
+type Reset struct{ protocol.Reset }
+
+// Joined says that a room was joined, again after each reconnection, and where
+// the connection stands in it.
+type Joined struct {
+	protocol.Joined
+	// Since is what was resumed; nil: nothing. Where Recovery is NotRecovered
+	// and the position is of another epoch, or before Since, the log began anew
+	// meanwhile, and what the old one had beyond Since is lost.
+	Since *protocol.Position
+}
+
+// Refused says that a room could not be joined; it is not tried again.
+type Refused struct {
+	Room string
+	Err  *protocol.Error
+}
+
+// Status is what a State event is about.
+type Status uint8
+
+const (
+	Connecting   Status = iota // an attempt begins
+	Connected                  // the gateway said welcome
+	Disconnected               // the connection ended, or the attempt failed
+)
+
+// String returns the status's name, for logs.
+func (s Status) String() string {
+	switch s {
+	case Connecting:
+		return "connecting"
+	case Connected:
+		return "connected"
+	default:
+		return "disconnected"
+	}
+}
+
+// State says how the connection fares.
+type State struct {
+	Status  Status
+	Attempt int              // Connecting: 0 for the first since the back-off's base
+	Welcome protocol.Welcome // Connected
+	Err     error            // Disconnected: why
+	Final   bool             // Disconnected: Run returns
+	Wait    time.Duration    // Disconnected and not Final: until the next attempt
+}
+
+// Fault says that the gateway broke the protocol's promises, or that it could
+// not read something we sent. What can be delivered still is.
+type Fault struct {
+	Room string            // empty: of no room
+	Have protocol.Position // of a room: where the client stood
+	Err  error
+}
+
+// Error describes the fault.
+func (f Fault) Error() string {
+	if f.Room == "" {
+		return f.Err.Error()
+	}
+	return fmt.Sprintf("room %s at %s: %v", f.Room, f.Have, f.Err)
+}
+
+func (Message) event() {}
+func (Gap) event()     {}
+func (Reset) event()   {}
+func (Joined) event()  {}
+func (Refused) event() {}
+func (State) event()   {}
+func (Fault) event()   {}

@@ -1,0 +1,147 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strconv"
+
+	"github.com/fanfare-ws/fanfare/internal/frame"
+	"github.com/fanfare-ws/fanfare/internal/protocol"
+)
+
+// PublishOptions are what a publish may have besides its data.
+type PublishOptions struct {
+	Event string // empty: none
+	ID    string // 1 to 64 bytes; empty: one is made
+}
+
+// Publish publishes one JSON value and returns where it stands in the room's
+// log. The gateway's refusal is a *protocol.Error. When the connection ends
+// before the reply, whether it was published is not known: sending it again
+// with the same ID is safe.
+func (c *Conn) Publish(ctx context.Context, room string, data []byte, o PublishOptions) (protocol.Position, error) {
+	p, err := newPublish(room, data, o)
+	if err != nil {
+		return protocol.Position{}, err
+	}
+	return c.publish(ctx, p)
+}
+
+// newPublish makes a publish, and judges it as the gateway will: what that
+// could not read it could not answer.
+func newPublish(room string, data []byte, o PublishOptions) (protocol.Publish, error) {
+	p := protocol.Publish{Room: room, Data: data, Event: o.Event, ID: o.ID}
+	if p.ID == "" {
+		p.ID = rand.Text()
+	}
+	var d protocol.Decoder
+	var r protocol.Request
+	if err := d.Decode(protocol.AppendPublish(nil, "", p), &r); err != nil {
+		return p, fmt.Errorf("publish to %q: %w", room, err)
+	}
+	return p, nil
+}
+
+func (c *Conn) publish(ctx context.Context, p protocol.Publish) (protocol.Position, error) {
+	s, err := c.Ask(ctx, func(dst []byte, id string) []byte { return protocol.AppendPublish(dst, id, p) })
+	if err != nil {
+		return protocol.Position{}, fmt.Errorf("publish to %q: %w", p.Room, err)
+	}
+	return s.Published.Position, nil
+}
+
+// Join joins a room. A Joined event comes before Join returns, and messages
+// may. A room that this connection has is only asked about.
+func (c *Conn) Join(ctx context.Context, s Subscription) (protocol.Joined, error) {
+	added := c.ledger.add(s)
+	j := protocol.Join{Room: s.Room, Since: s.Since, Last: s.Last}
+	reply, err := c.Ask(ctx, func(dst []byte, id string) []byte { return protocol.AppendJoin(dst, id, j) })
+	if err != nil {
+		if added {
+			c.ledger.remove(s.Room)
+		}
+		return protocol.Joined{}, fmt.Errorf("join %q: %w", s.Room, err)
+	}
+	return reply.Joined, nil
+}
+
+// Leave leaves a room. Events of it that are on their way are dropped.
+func (c *Conn) Leave(ctx context.Context, room string) error {
+	c.ledger.remove(room)
+	_, err := c.Ask(ctx, func(dst []byte, id string) []byte { return protocol.AppendLeave(dst, id, room) })
+	if err != nil {
+		return fmt.Errorf("leave %q: %w", room, err)
+	}
+	return nil
+}
+
+// Ask sends one request and waits for its reply. build appends the request
+// with that request_id, as the protocol package's Append functions do. An
+// error reply is a *protocol.Error; when the connection ends first, its end.
+func (c *Conn) Ask(ctx context.Context, build func(dst []byte, id string) []byte) (protocol.Server, error) {
+	k, err := c.begin(ctx, build)
+	if err != nil {
+		return protocol.Server{}, err
+	}
+	defer k.forget()
+	return k.wait(ctx)
+}
+
+// call is a request on its way.
+type call struct {
+	conn  *Conn
+	id    string
+	reply <-chan protocol.Server
+}
+
+func (c *Conn) begin(ctx context.Context, build func(dst []byte, id string) []byte) (*call, error) {
+	reply := make(chan protocol.Server, 1)
+	c.mu.Lock()
+	c.asked++
+	k := &call{conn: c, id: strconv.FormatUint(c.asked, 10), reply: reply}
+	c.pending[k.id] = reply
+	c.mu.Unlock()
+
+	request := build(nil, k.id)
+	limit := c.welcome.MessageBytes
+	if limit > 0 && int64(len(request)) > limit {
+		k.forget()
+		return nil, fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooBig, len(request), limit)
+	}
+	if err := c.write(ctx, frame.OpText, request); err != nil {
+		k.forget()
+		return nil, err
+	}
+	return k, nil
+}
+
+func (k *call) wait(ctx context.Context) (protocol.Server, error) {
+	select {
+	case s := <-k.reply:
+		return k.judge(s)
+	case <-ctx.Done():
+		return protocol.Server{}, ctx.Err()
+	case <-k.conn.done:
+		select {
+		case s := <-k.reply: // it came just before the end
+			return k.judge(s)
+		default:
+			return protocol.Server{}, k.conn.Err()
+		}
+	}
+}
+
+func (k *call) judge(s protocol.Server) (protocol.Server, error) {
+	if s.Err != nil {
+		return s, s.Err
+	}
+	return s, nil
+}
+
+// forget lets go of a request whose reply nobody waits for.
+func (k *call) forget() {
+	k.conn.mu.Lock()
+	defer k.conn.mu.Unlock()
+	delete(k.conn.pending, k.id)
+}
