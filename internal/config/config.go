@@ -1,0 +1,108 @@
+package config
+
+import (
+	"log/slog"
+	"runtime"
+	"time"
+)
+
+// Config is all that can be configured. A limit of 0 is none. The fields are
+// explained in the table of options.go.
+type Config struct {
+	File        string // what --config or FANFARE_CONFIG named; empty: no file
+	Listen      string // host:port
+	Admin       Admin
+	Loops       int // 0: one for each processor, see LoopCount
+	Echo        bool
+	Log         Log
+	Heartbeat   Heartbeat
+	Drain       Drain
+	Origins     []string // scheme://host[:port] in lower case without a default port, or "*"; empty: same host only
+	Compression Compression
+	Limits      Limits
+	Dedup       Dedup
+	Rooms       []RoomClass // the first that matches decides; the last matches every room
+
+	sources map[string]string // where a key that is not at its default was set
+}
+
+// Admin is the port for operators.
+type Admin struct {
+	Listen string // host:port
+	Pprof  bool
+}
+
+// Log says what is logged and how.
+type Log struct {
+	Level  slog.Level
+	Format string // "text" or "json"
+}
+
+// Heartbeat is how silent connections are found. Timeout is longer than Interval.
+type Heartbeat struct {
+	Interval time.Duration
+	Timeout  time.Duration
+}
+
+// Drain is how a gateway goes away.
+type Drain struct {
+	Period time.Duration // 0: all connections are closed at once
+}
+
+// Compression is permessage-deflate.
+type Compression struct {
+	Enabled bool
+}
+
+// Limits bound what clients may cost. 0 is none, for each.
+type Limits struct {
+	Connections          int
+	MessageBytes         int64 // of one message, also once inflated
+	MessageFragments     int   // frames of one message
+	RoomsPerConnection   int
+	MembersPerRoom       int
+	QueuedBytes          int64 // logs and unread replies, of the whole gateway
+	ReplyBytes           int64 // unread replies of one connection
+	MessagesPerSecond    int   // of one connection; the burst is twice that
+	BytesPerSecond       int64 // of one connection; the burst is twice that
+	Handshakes           int   // unfinished, in all
+	HandshakesPerAddress int   // unfinished, of one address
+	HandshakeTimeout     time.Duration
+	HandshakeBytes       int64 // of one request head
+	HandshakeHeaders     int   // of one request head
+}
+
+// Dedup is how long the id of a publish is remembered.
+type Dedup struct {
+	Window time.Duration // 0: not at all
+}
+
+// Default returns the configuration where nothing is configured.
+func Default() *Config {
+	c := new(Config)
+	for _, o := range c.options() {
+		if err := o.value.set(o.def); err != nil {
+			panic("config: default of " + o.key + ": " + err.Error())
+		}
+	}
+	return c
+}
+
+// LoopCount is the number of event loops: Loops, or one for each processor that
+// the process may use.
+func (c *Config) LoopCount() int {
+	if c.Loops == 0 {
+		return runtime.GOMAXPROCS(0)
+	}
+	return c.Loops
+}
+
+// Class returns the class of a room: the first whose pattern matches.
+func (c *Config) Class(room string) RoomClass {
+	for _, class := range c.Rooms {
+		if class.Matches(room) {
+			return class
+		}
+	}
+	return defaultClass()
+}
