@@ -1,0 +1,105 @@
+package poll
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Listener accepts raw descriptors. It may be closed from any goroutine.
+type Listener struct {
+	file    *os.File // the listening socket, in Go's poller
+	raw     syscall.RawConn
+	addr    net.Addr
+	options SocketOptions
+	closed  atomic.Bool
+}
+
+// Listen listens on a TCP address, with the kernel's backlog. What it accepts
+// has the options.
+func Listen(addr string, o SocketOptions) (*Listener, error) {
+	// Keep-alive probes would be set by net.Conn only; ours is the heartbeat.
+	config := net.ListenConfig{KeepAlive: -1}
+	// Go listens with Multipath TCP where it can, which knows no TCP_USER_TIMEOUT.
+	config.SetMultipathTCP(false)
+	ln, err := config.Listen(context.Background(), "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	defer ln.Close()
+	// A net.Listener's own RawConn refuses to wait for reading, a file's does not.
+	file, err := ln.(*net.TCPListener).File()
+	if err != nil {
+		return nil, err
+	}
+	l := &Listener{file: file, addr: ln.Addr(), options: o}
+	if l.raw, err = file.SyscallConn(); err == nil {
+		err = l.inherit()
+	}
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("listen on %s: %w", addr, err)
+	}
+	return l, nil
+}
+
+func (l *Listener) inherit() (err error) {
+	if failed := l.raw.Control(func(fd uintptr) { err = SetSocketOptions(int(fd), l.options) }); failed != nil {
+		return failed
+	}
+	return err
+}
+
+// Addr is where it listens.
+func (l *Listener) Addr() net.Addr { return l.addr }
+
+// Close ends a waiting Accept, which then says net.ErrClosed.
+func (l *Listener) Close() error {
+	l.closed.Store(true)
+	return l.file.Close()
+}
+
+// Accept waits, parked in Go's poller, for the next connection. The descriptor
+// is non-blocking and the caller's. An address mapped from IPv4 comes unmapped.
+func (l *Listener) Accept() (fd int, peer netip.AddrPort, err error) {
+	var from unix.Sockaddr
+	parked := l.raw.Read(func(listener uintptr) bool {
+		fd, from, err = accept(int(listener))
+		// A client that gave up in the backlog is not ours to report.
+		for errors.Is(err, unix.EINTR) || errors.Is(err, unix.ECONNABORTED) {
+			fd, from, err = accept(int(listener))
+		}
+		return !errors.Is(err, unix.EAGAIN)
+	})
+	if parked != nil {
+		if l.closed.Load() {
+			parked = net.ErrClosed
+		}
+		return -1, peer, fmt.Errorf("accept: %w", parked)
+	}
+	if err != nil {
+		return -1, peer, fmt.Errorf("accept: %w", err)
+	}
+	if !inherits {
+		// A connection that is already gone shows at its first read.
+		_ = SetSocketOptions(fd, l.options)
+	}
+	return fd, addrPort(from), nil
+}
+
+func addrPort(from unix.Sockaddr) netip.AddrPort {
+	switch a := from.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
+	}
+	return netip.AddrPort{}
+}
