@@ -1,0 +1,157 @@
+package loop
+
+import (
+	"net/netip"
+
+	"github.com/fanfare-ws/fanfare/internal/frame"
+	"github.com/fanfare-ws/fanfare/internal/metrics"
+	"github.com/fanfare-ws/fanfare/internal/poll"
+)
+
+// Conn is one connection. It is owned by its loop: every method runs on the
+// loop's goroutine. After Handler.Closed its methods do nothing.
+type Conn struct {
+	// What a room's flush touches comes first, in one cache line.
+	hold  hold
+	state state
+	flags flags
+	fd    int32
+	loop  *Loop
+	out   *outbox // nil while nothing is queued
+
+	// Data is the handler's own.
+	Data any
+
+	reader   frame.Reader
+	lastSeen int64 // when a frame was last complete, or the socket adopted
+
+	messageAt int64 // when the unfinished message or frame began; 0 is none
+	pingAt    int64 // the last ping
+	rttAt     int64 // the first ping that no pong has answered; 0 is none
+	blockedAt int64 // when the socket last took bytes and became full
+
+	head      *head // nil unless a part of the request head has come
+	wheelNext *Conn
+	wheelPrev *Conn
+	due       int64 // of the state, or the next look at it
+
+	id         uint64
+	slot       uint32
+	generation uint32
+	address    [16]byte
+	port       uint16
+	wheelSlot  uint16
+	why        metrics.CloseReason
+}
+
+// hold is why shared bytes may not be written now. It is one byte so that Ready
+// is one comparison.
+type hold uint8
+
+const (
+	holdState   hold = 1 << iota // not open
+	holdQueued                   // own bytes go first
+	holdBlocked                  // the socket is full
+)
+
+type state uint8
+
+const (
+	handshaking state = iota
+	open
+	closing
+	closed
+)
+
+type flags uint16
+
+const (
+	flagDeflate flags = 1 << iota // these two index Loop.readers
+	flagBinary
+	flagTimed    // in the wheel
+	flagArmed    // registered for writability
+	flagFlush    // in Loop.flushes
+	flagLeaving  // in Loop.leaving
+	flagAdmitted // counted by the gate
+	flagOpened   // Open was called; Closed is owed
+	flagDiscard  // what comes is thrown away: after a violation, a refusal or the peer's close
+	flagUnpinged // no ping yet: the first one comes early, spread by jitter
+	flagRefused  // counted in Loop.refused
+	flagReset    // the descriptor ends by a reset
+	flagIPv4
+)
+
+// Loop is the loop that owns c.
+func (c *Conn) Loop() *Loop { return c.loop }
+
+// ID is unique in this process.
+func (c *Conn) ID() uint64 { return c.id }
+
+// Peer is the address at the socket's other end, without a zone.
+func (c *Conn) Peer() netip.AddrPort {
+	addr := netip.AddrFrom16(c.address)
+	if c.flags&flagIPv4 != 0 {
+		addr = addr.Unmap()
+	}
+	return netip.AddrPortFrom(addr, c.port)
+}
+
+func (c *Conn) setPeer(p netip.AddrPort) {
+	c.address, c.port = p.Addr().As16(), p.Port()
+	if p.Addr().Is4() {
+		c.flags |= flagIPv4
+	}
+}
+
+// Deflate says whether permessage-deflate was negotiated.
+func (c *Conn) Deflate() bool { return c.flags&flagDeflate != 0 }
+
+// LastSeen is when the last frame was complete, as Loop.Now.
+func (c *Conn) LastSeen() int64 { return c.lastSeen }
+
+// Ready says whether shared bytes may be written now: c is open, has nothing of
+// its own queued, and the socket is not full.
+func (c *Conn) Ready() bool { return c.hold == 0 }
+
+// WriteShared writes bytes that live in a log straight to the socket, without a
+// copy, and returns how many it took. Fewer than all: the socket is full, Ready
+// is false until Drained, and where a frame was begun its rest is owed to Finish
+// before anything else is called. A socket that has failed takes 0, and Closed
+// comes later in the turn.
+func (c *Conn) WriteShared(run []byte) int {
+	if c.hold != 0 {
+		return 0
+	}
+	n, err := poll.Write(int(c.fd), run)
+	c.loop.bytesSent += n
+	if n != len(run) {
+		c.short(n, err)
+	}
+	return n
+}
+
+// short is what a write comes to that did not take all: the socket is full, or
+// gone.
+func (c *Conn) short(n int, err error) {
+	if err != nil && err != poll.ErrAgain {
+		c.loop.failed(c, err)
+		return
+	}
+	c.hold |= holdBlocked
+	c.blockedAt = c.loop.now
+	if c.flags&flagArmed != 0 {
+		return
+	}
+	if err := c.loop.poller.Watch(int(c.fd), c.token(), true); err != nil {
+		c.loop.failed(c, err)
+		return
+	}
+	c.flags |= flagArmed
+}
+
+// Blocked says whether the socket is full, and since when it has taken nothing.
+func (c *Conn) Blocked() (since int64, ok bool) {
+	return c.blockedAt, c.hold&holdBlocked != 0
+}
+
+func (c *Conn) token() poll.Token { return poll.NewToken(c.slot, c.generation) }

@@ -1,0 +1,48 @@
+// Package loop is the event loops: they own the sockets, the sockets' state
+// machine and all timers. They know no rooms.
+//
+// A Loop is one goroutine, the one that calls Run, with one poller, one read
+// buffer, one timing wheel and its own connections. Nothing of it is locked: a
+// Handler's methods and a Conn's are called on that goroutine and never block.
+// Other goroutines reach a loop by Post, Adopt and Stop alone. An Acceptor is one
+// more goroutine, which hands what it accepts to the loop with the fewest
+// connections.
+//
+// # States
+//
+// A connection is handshaking, open, closing or closed, and each state has its
+// deadline in the wheel. Handshaking: the request head is collected, capped in
+// bytes, in time and in number (a Gate). A WebSocket upgrade opens, another
+// request is handed to Config.Plain, anything wrong is answered and closes.
+// Closing: the close frame goes out behind what is queued, the peer's is awaited
+// (RFC 6455 section 7.1.1), the writing side is shut and the socket read until
+// the peer ends it too, for a close on unread bytes would be a reset that
+// overtakes our last frame. All that within Config.Linger.
+//
+// An open connection that is idle holds neither buffer nor goroutine: what it
+// costs is its Conn. Buffers come and go with unfinished heads, unfinished
+// messages and bytes that the socket did not take.
+//
+// # A turn
+//
+// Wait; adopt new sockets; for each event write, then read; posts; deadlines;
+// Handler.Turn; flush the connections that queued something; tell what has left
+// the open state, free what has ended. Descriptors and slots are freed only at
+// the end of a turn, and a slot has a generation, so an event never meets
+// another connection than its own.
+//
+// # Time
+//
+// The loop's clock is monotonic and virtual: over a stop of the process or of the
+// machine it goes on by about a second. Deadlines are judged only once the
+// sockets that were ready have been read, so that a stall ends nobody who has
+// answered in the meantime. They are precise to 25 ms.
+//
+// # Waiting
+//
+// The loop parks in Go's own poller rather than in epoll_wait, which keeps its
+// processor until the runtime takes it away. Ping-pong over loopback with a
+// goroutine of the same process (go test ./internal/poll -bench Wait -cpu 1,2):
+// with one connection 18 µs a round against 245 µs on one processor, 19 against
+// 87 on two; with 64 connections 15 against 27 µs, and 8 against 10.
+package loop

@@ -1,0 +1,275 @@
+package loop
+
+import (
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/fanfare-ws/fanfare/internal/frame"
+	"github.com/fanfare-ws/fanfare/internal/poll"
+)
+
+// head is an unfinished request head.
+type head struct {
+	bytes []byte
+}
+
+const (
+	sparedHeads = 64
+	// lingering is how many refused sockets of a loop may wait for their peer to
+	// read the answer; a flood beyond it is cut off.
+	lingering = 1024
+)
+
+// adopt makes a socket a connection.
+func (l *Loop) adopt(a adoption) {
+	if l.stopping {
+		l.metrics.Rejected(frame.ReasonDraining)
+		l.decline(a)
+		return
+	}
+	c := &Conn{
+		loop:     l,
+		hold:     holdState,
+		fd:       int32(a.fd),
+		id:       connIDs.Add(1),
+		lastSeen: l.now,
+	}
+	c.setPeer(a.peer)
+	l.place(c)
+	l.metrics.Handshakes.Add(1)
+	if err := l.poller.Add(a.fd, c.token()); err != nil {
+		l.failed(c, err)
+		return
+	}
+	if l.cfg.Gate != nil {
+		if refusal := l.cfg.Gate.enter(c.Peer().Addr()); refusal != nil {
+			l.refuse(c, refusal)
+			return
+		}
+		c.flags |= flagAdmitted
+	}
+	if l.cfg.HandshakeTimeout > 0 {
+		l.schedule(c, l.now+int64(l.cfg.HandshakeTimeout))
+	}
+}
+
+// place gives c a slot.
+func (l *Loop) place(c *Conn) {
+	if n := len(l.free); n > 0 {
+		c.slot = l.free[n-1]
+		l.free = l.free[:n-1]
+	} else {
+		c.slot = uint32(len(l.slots))
+		l.slots = append(l.slots, nil)
+		l.generations = append(l.generations, 0)
+	}
+	c.generation = l.generations[c.slot]
+	l.slots[c.slot] = c
+}
+
+// receivedHead collects the request head. Each byte is searched once.
+func (l *Loop) receivedHead(c *Conn, b []byte) {
+	searched := 0
+	if c.head != nil {
+		searched = len(c.head.bytes)
+		c.head.bytes = append(c.head.bytes, b...)
+		b = c.head.bytes
+	}
+	if end := frame.HeadEnd(b, searched); end >= 0 {
+		l.request(c, b, end)
+		l.dropHead(c)
+		return
+	}
+	if limit := l.cfg.Head.Bytes; limit > 0 && len(b) >= limit {
+		l.refuse(c, frame.HeadTooLarge(l.cfg.Head))
+		return
+	}
+	if c.head == nil {
+		c.head = l.newHead()
+		c.head.bytes = append(c.head.bytes, b...)
+	}
+}
+
+// request answers a complete head, which is b[:end].
+func (l *Loop) request(c *Conn, b []byte, end int) {
+	r, refusal := frame.ParseHead(b[:end], l.cfg.Head)
+	if refusal != nil {
+		l.refuse(c, refusal)
+		return
+	}
+	if !r.IsUpgrade() {
+		l.plain(c, b)
+		return
+	}
+	admission, refusal := l.handler.Upgrade(c, r)
+	if refusal != nil {
+		l.refuse(c, refusal)
+		return
+	}
+	up, refusal := frame.Upgrade(r, frame.UpgradeOptions{
+		Subprotocol: admission.Subprotocol,
+		Deflate:     admission.Deflate && l.cfg.Deflate,
+	})
+	if refusal != nil {
+		l.refuse(c, refusal)
+		return
+	}
+	if up.Deflate {
+		c.flags |= flagDeflate
+	}
+	if admission.Binary {
+		c.flags |= flagBinary
+	}
+	l.open(c, up.Response)
+	l.receivedFrames(c, b[end:])
+}
+
+// open: c is a WebSocket from now on.
+func (l *Loop) open(c *Conn, response []byte) {
+	l.handshakeOver(c)
+	l.metrics.Opened.Inc()
+	l.metrics.Connections.Add(1)
+	c.state = open
+	c.hold &^= holdState
+	c.flags |= flagOpened | flagUnpinged
+	c.lastSeen = l.now
+	c.enqueue(response)
+	l.scheduleFirst(c)
+	l.handler.Open(c)
+}
+
+// plain hands a request that is no upgrade to Config.Plain, with all that was
+// read. The loop forgets the socket.
+func (l *Loop) plain(c *Conn, b []byte) {
+	if l.cfg.Plain == nil {
+		l.refuse(c, &frame.Refusal{
+			Status:  http.StatusUpgradeRequired,
+			Code:    "upgrade_required",
+			Message: "only WebSocket upgrades are served here",
+			Header:  [][2]string{{"Upgrade", "websocket"}},
+			Reason:  frame.ReasonPath,
+		})
+		return
+	}
+	l.handshakeOver(c)
+	// The duplicate below shares the registration, so closing would not end it.
+	_ = l.poller.Remove(int(c.fd))
+	file := os.NewFile(uintptr(c.fd), "")
+	conn, err := net.FileConn(file)
+	_ = file.Close()
+	c.fd = -1
+	l.end(c)
+	if err == nil {
+		l.cfg.Plain(&plainConn{Conn: conn, read: append([]byte(nil), b...)})
+	}
+}
+
+// plainConn yields first what the loop has read.
+type plainConn struct {
+	net.Conn
+	read []byte
+}
+
+func (p *plainConn) Read(b []byte) (int, error) {
+	if len(p.read) == 0 {
+		return p.Conn.Read(b)
+	}
+	n := copy(b, p.read)
+	if p.read = p.read[n:]; len(p.read) == 0 {
+		p.read = nil
+	}
+	return n, nil
+}
+
+// CloseWrite is there for net/http, which shuts the writing side before it
+// closes on unread bytes.
+func (p *plainConn) CloseWrite() error {
+	if half, ok := p.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// refuse answers a handshake with HTTP and ends the connection, once the peer
+// has had time to read the answer.
+func (l *Loop) refuse(c *Conn, refusal *frame.Refusal) {
+	if c.state != handshaking {
+		return
+	}
+	l.metrics.Rejected(refusal.Reason)
+	l.handshakeOver(c)
+	l.dropHead(c)
+	c.state = closing
+	c.flags |= flagDiscard
+	c.enqueue(refusal.Append(nil))
+	c.Flush()
+	if c.state == closed {
+		return
+	}
+	if l.refused >= lingering {
+		l.end(c)
+		return
+	}
+	c.flags |= flagRefused
+	l.refused++
+	l.schedule(c, l.now+int64(l.cfg.Linger))
+}
+
+// timedOut refuses a head that did not come in time.
+func (l *Loop) timedOut(c *Conn) {
+	l.refuse(c, &frame.Refusal{
+		Status:  http.StatusRequestTimeout,
+		Message: "the request head did not arrive within " + l.cfg.HandshakeTimeout.Round(time.Millisecond).String(),
+		Reason:  frame.ReasonTimeout,
+	})
+}
+
+// handshakeOver ends what the handshake holds, however it went.
+func (l *Loop) handshakeOver(c *Conn) {
+	l.metrics.Handshakes.Add(-1)
+	if c.flags&flagAdmitted != 0 {
+		c.flags &^= flagAdmitted
+		l.cfg.Gate.leave(c.Peer().Addr())
+	}
+	l.wheel.remove(c)
+}
+
+func (l *Loop) newHead() *head {
+	if n := len(l.heads); n > 0 {
+		h := l.heads[n-1]
+		l.heads = l.heads[:n-1]
+		return h
+	}
+	return &head{bytes: make([]byte, 0, 1024)}
+}
+
+func (l *Loop) dropHead(c *Conn) {
+	h := c.head
+	if h == nil {
+		return
+	}
+	c.head = nil
+	if len(l.heads) < sparedHeads && cap(h.bytes) <= sparedBytes {
+		h.bytes = h.bytes[:0]
+		l.heads = append(l.heads, h)
+	}
+}
+
+// freeSlot lets c's slot go to another, under another generation.
+func (l *Loop) freeSlot(c *Conn) {
+	l.slots[c.slot] = nil
+	l.generations[c.slot]++
+	l.free = append(l.free, c.slot)
+	l.conns.Add(-1)
+	if c.fd < 0 {
+		return
+	}
+	l.poller.Forget(int(c.fd))
+	if c.flags&flagReset != 0 {
+		_ = poll.Reset(int(c.fd))
+	} else {
+		_ = poll.Close(int(c.fd))
+	}
+}
