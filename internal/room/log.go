@@ -81,6 +81,20 @@ func (l *Log) Append(f Frame) {
 	l.memory.Add(grown)
 }
 
+// Skip says that what comes after the newest message up to seq will never be
+// had: members are told of it as lost. It is the appender's.
+func (l *Log) Skip(seq uint64) {
+	if seq <= l.head.Load() {
+		return
+	}
+	l.plain.link(&chunk{}, seq)
+	l.deflated.link(&chunk{}, seq)
+	l.head.Store(seq)
+	l.first.Store(seq + 1)
+	l.kept, l.oldest = 0, l.plain.newest
+	l.memory.Add(-l.plain.trim(seq+1) - l.deflated.trim(seq+1))
+}
+
 // shrink moves first over what History's Messages and Bytes no longer keep.
 func (l *Log) shrink() (memory int) {
 	head, first := l.head.Load(), l.first.Load()

@@ -133,6 +133,9 @@ func checkMembers(t *testing.T, seed uint64) {
 				size = r.IntN(100_000)
 			}
 			appendFrame(l, seq, size, ms)
+		case k == 8 && r.IntN(8) == 0:
+			seq += uint64(r.IntN(4))
+			l.Skip(seq)
 		case k < 9 && len(members) < 12:
 			members = append(members, join(t, l, uint64(r.IntN(int(seq)+1)), at(ms), r.IntN(2) == 0))
 		case k < 10:
@@ -228,6 +231,25 @@ func TestABacklogIsSentWholeThoughTheLogIsTrimmed(t *testing.T) {
 	m.write(l, 1<<20)
 	if want := []Gap{{51, 1040}}; !slices.Equal(m.gaps, want) || m.sent != 60 {
 		t.Errorf("gaps %v and %d frames, want %v and 60", m.gaps, m.sent, want)
+	}
+}
+
+func TestWhatIsSkippedIsLostAtOnce(t *testing.T) {
+	for _, deflate := range []bool{false, true} {
+		l := NewLog("e", 0, History{Messages: 50}, new(metrics.Gauge))
+		m := join(t, l, 0, at(0), deflate)
+		appendFrame(l, 1, 10, 0)
+		m.write(l, 1<<20)
+		l.Skip(7)
+		m.write(l, 1<<20)
+		if want := []Gap{{2, 7}}; !slices.Equal(m.gaps, want) {
+			t.Errorf("gaps %v, want %v", m.gaps, want)
+		}
+		appendFrame(l, 8, 10, 0)
+		m.write(l, 1<<20)
+		if m.sent != 2 {
+			t.Errorf("%d frames of 2", m.sent)
+		}
 	}
 }
 
