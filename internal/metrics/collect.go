@@ -63,6 +63,10 @@ var all = []series{
 	gauge("fanfare_broker_queue_depth", "Publications taken and not yet stored.", func(s *Set) *Gauge { return &s.BrokerQueue }),
 	counter("fanfare_broker_refused_total", "Publications refused because the broker's queue was full.", func(s *Set) *Counter { return &s.BrokerRefused }),
 	gauge("fanfare_request_queue_depth", "History reads waiting for the broker.", func(s *Set) *Gauge { return &s.RequestQueue }),
+	gauge("fanfare_draining", "1 from the moment a drain begins.", func(s *Set) *Gauge { return &s.Draining }),
+	gauge("fanfare_drain_remaining_connections", "Connections that a drain has still to send away.", func(s *Set) *Gauge { return &s.DrainRemaining }),
+	gauge("fanfare_fleet_gateways", "Gateways of the fleet whose lease is good, this one included.", func(s *Set) *Gauge { return &s.FleetGateways }),
+	gauge("fanfare_fleet_connections_mean", "Mean of the connections of the fleet's gateways that do not drain.", func(s *Set) *Gauge { return &s.FleetMean }),
 	counter("fanfare_request_refused_total", "History reads refused because their queue was full.", func(s *Set) *Counter { return &s.RequestRefused }),
 }
 

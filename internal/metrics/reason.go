@@ -22,6 +22,8 @@ const (
 	CloseQueuedBytes                     // gateway: 1013, the limit of bytes queued in all
 	CloseRateLimit                       // gateway: 4004
 	CloseDrain                           // gateway: 1012
+	CloseRebalance                       // gateway: 1012, more than the fleet's mean
+	CloseAge                             // gateway: 1012, older than connections may be
 	CloseShutdown                        // gateway: ended at once by a second signal
 	CloseInternal                        // gateway: 1011, a fault of ours
 	closeReasons
@@ -44,6 +46,8 @@ var closeNames = [closeReasons]struct{ side, reason string }{
 	CloseQueuedBytes:  {"gateway", "queued_bytes"},
 	CloseRateLimit:    {"gateway", "rate_limit"},
 	CloseDrain:        {"gateway", "drain"},
+	CloseRebalance:    {"gateway", "rebalance"},
+	CloseAge:          {"gateway", "age"},
 	CloseShutdown:     {"gateway", "shutdown"},
 	CloseInternal:     {"gateway", "internal"},
 }
@@ -119,7 +123,7 @@ var acceptNames = [acceptErrors]string{"descriptors", "memory", "other"}
 var rejectNames = []string{
 	"bad_request", "head_too_large", "too_many_headers", "body", "version", "key", "method",
 	"timeout", "closed", "handshakes", "handshakes_per_address", "connections", "queued_bytes",
-	"origin", "query", "path", "draining", "not_ready", "other",
+	"origin", "query", "path", "draining", "not_ready", "accept_rate", "other",
 }
 
 var rejectIndex = indexOf(rejectNames)

@@ -17,6 +17,10 @@ type Set struct {
 	BrokerRefused  Counter // publications refused because that queue was full
 	RequestQueue   Gauge   // history reads waiting for the broker
 	RequestRefused Counter
+	Draining       Gauge // 1 from the moment a drain begins
+	DrainRemaining Gauge // connections still to be sent away by a drain
+	FleetGateways  Gauge // gateways alive, this one included
+	FleetMean      Gauge // connections of a gateway that takes any, on average
 	acceptErrors   [acceptErrors]Counter
 
 	loops    []*Loop

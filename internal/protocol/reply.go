@@ -47,7 +47,7 @@ type Published struct {
 type History struct {
 	Room, Epoch string
 	Messages    []Message // ascending
-	First, Last uint64    // what the log keeps; 0, 0: nothing
+	First, Last uint64    // what the log keeps; First is Last+1 where it keeps nothing
 }
 
 // Welcome is the first frame of every connection.

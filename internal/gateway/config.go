@@ -1,0 +1,66 @@
+package gateway
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/fanfare-ws/fanfare/internal/broker"
+	"github.com/fanfare-ws/fanfare/internal/metrics"
+	"github.com/fanfare-ws/fanfare/internal/room"
+)
+
+// Config is what a gateway runs under. A limit of 0 is none.
+type Config struct {
+	ID      string // unique among gateways; in welcome and in guest names
+	Version string // what the fleet is told
+	Listen  string // host:port
+	Loops   int    // event loops, at least 1
+	Classes room.Classes
+	Origins []string // exact origins, or "*"; none: the request's own host only
+	Echo    bool     // serve /echo
+	Deflate bool     // accept permessage-deflate
+	Limits  Limits
+
+	HeartbeatInterval time.Duration // a ping after that long without a frame
+	HeartbeatTimeout  time.Duration // without a frame, or with a blocked socket: the end
+	AcceptRate        int           // upgrades a second, and as many at once; 0: any
+	Rebalance         bool          // send away what is clearly more than the fleet's mean
+	MaxConnectionAge  time.Duration // send away what is older; 0: never
+	DrainPeriod       time.Duration // over which a drain spreads its closes
+
+	Broker  broker.Broker
+	Public  http.Handler   // what is no WebSocket, on the same port
+	Metrics *metrics.Set   // made for as many loops
+	Relay   *metrics.Relay // nil: one that nobody reads
+	Log     *slog.Logger
+}
+
+// Limits bounds what clients may use. A limit of 0 is none.
+type Limits struct {
+	Connections       int   // open, over all loops
+	RoomsPerConn      int   // joined by one connection
+	MembersPerRoom    int   // connections of this gateway
+	QueuedBytes       int64 // of logs, backlogs and replies, in all
+	MessagesPerSecond int   // frames that one connection sends; twice that in a burst
+	BytesPerSecond    int64 // of messages that one connection sends; twice that in a burst
+	MessageBytes      int64 // of one message, also once inflated
+	MessageFragments  int   // frames of one message
+	ReplyBytes        int   // of one connection's replies that are not read
+
+	Handshakes           int           // unfinished, in all
+	HandshakesPerAddress int           // unfinished, of one address
+	HandshakeTimeout     time.Duration // for the whole head
+	HandshakeBytes       int           // of one head
+	HandshakeHeaders     int           // lines of one head
+}
+
+const (
+	// lingerRoom is how long a room without members stays subscribed, so that one
+	// who comes and goes costs the broker nothing.
+	lingerRoom = 5 * time.Second
+	// joinWait is how long a join waits for its room's log.
+	joinWait = 10 * time.Second
+	// rangeWait bounds one read from the broker.
+	rangeWait = 5 * time.Second
+)

@@ -1,0 +1,143 @@
+package gateway
+
+import (
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/fanfare-ws/fanfare/internal/frame"
+	"github.com/fanfare-ws/fanfare/internal/loop"
+	"github.com/fanfare-ws/fanfare/internal/protocol"
+)
+
+const (
+	// PathWS and PathEcho are where WebSockets are upgraded.
+	PathWS   = "/ws"
+	PathEcho = "/echo"
+
+	retryAfter = "1" // seconds, for who is refused for load
+
+	reasonAcceptRate = "accept_rate"
+)
+
+// greeting is what a connection asked for in its URL, kept until it is open.
+type greeting struct {
+	rooms []string
+	since *protocol.Position
+}
+
+// Upgrade is loop.Handler's: it decides who may connect.
+func (s *shard) Upgrade(c *loop.Conn, r *frame.Request) (loop.Admission, *frame.Refusal) {
+	switch {
+	case r.Path == PathWS:
+	case r.Path == PathEcho && s.gw.cfg.Echo:
+	default:
+		return loop.Admission{}, &frame.Refusal{Status: 404, Reason: frame.ReasonPath, Message: "no WebSocket here: connect to " + PathWS}
+	}
+	if refusal := s.gw.overload(); refusal != nil {
+		return loop.Admission{}, refusal
+	}
+	if !originAllowed(r.HeaderValues("Origin"), r.Host, s.gw.cfg.Origins) {
+		return loop.Admission{}, &frame.Refusal{Status: 403, Reason: frame.ReasonOrigin, Code: "forbidden", Message: "this origin is not allowed"}
+	}
+	if r.Path == PathEcho {
+		c.Data = &echo{shard: s}
+		return loop.Admission{Deflate: s.gw.cfg.Deflate, Binary: true}, nil
+	}
+	g, err := parseGreeting(r.Query)
+	if err != "" {
+		return loop.Admission{}, frame.BadRequest(frame.ReasonQuery, err)
+	}
+	c.Data = newSession(s, c, g)
+	return loop.Admission{Subprotocol: protocol.Subprotocol, Deflate: s.gw.cfg.Deflate}, nil
+}
+
+// overload says why no one may connect now; nil is that they may.
+func (g *Gateway) overload() *frame.Refusal {
+	refuse := func(reason, message string) *frame.Refusal {
+		return &frame.Refusal{Status: 503, Reason: reason, Code: "unavailable", Message: message, Header: [][2]string{{"Retry-After", retryAfter}}}
+	}
+	limits := &g.cfg.Limits
+	switch {
+	case g.draining.Load():
+		return refuse(frame.ReasonDraining, "this gateway is going away")
+	case g.cfg.Broker.Ready() != nil:
+		return refuse(frame.ReasonNotReady, "this gateway is not ready")
+	case limits.Connections > 0 && g.Connections() >= limits.Connections:
+		return refuse(frame.ReasonConnections, "this gateway has all the connections it may have")
+	case limits.QueuedBytes > 0 && g.queuedBytes() >= limits.QueuedBytes:
+		return refuse(frame.ReasonQueuedBytes, "this gateway's queues are full")
+	case g.accepts.take(monotonic(), g.cfg.AcceptRate) > 0:
+		return refuse(reasonAcceptRate, "too many connect at once")
+	}
+	return nil
+}
+
+// parseGreeting reads the query of section 1 of the protocol. Parameters that it
+// does not know are ignored. problem is for people; empty: none.
+func parseGreeting(query string) (g *greeting, problem string) {
+	if query == "" {
+		return nil, ""
+	}
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, "the query does not parse"
+	}
+	g = &greeting{rooms: values["room"]}
+	for _, name := range g.rooms {
+		if !protocol.ValidRoom(name) {
+			return nil, "room: 1 to " + strconv.Itoa(protocol.MaxRoom) + " characters of A-Z a-z 0-9 _ - . : @ /"
+		}
+	}
+	since, ok := values["since"]
+	if !ok {
+		return g, ""
+	}
+	if len(since) != 1 || len(g.rooms) != 1 {
+		return nil, "since: once, with exactly one room"
+	}
+	p, err := protocol.ParsePosition(since[0])
+	if err != nil {
+		return nil, "since: EPOCH:SEQ"
+	}
+	g.since = &p
+	return g, ""
+}
+
+// originAllowed holds a request's Origin header against the list of exact
+// origins, or without a list against the host that was asked for. A request
+// without the header is not from a browser. An opaque origin ("null") is never
+// allowed (RFC 6454 section 7).
+func originAllowed(headers []string, host string, allowed []string) bool {
+	if len(headers) == 0 {
+		return true
+	}
+	if len(headers) > 1 {
+		return false
+	}
+	o, err := url.Parse(headers[0])
+	if err != nil || o.Host == "" || o.Scheme == "" || o.User != nil || strings.TrimSuffix(o.Path, "/") != "" {
+		return false
+	}
+	if len(allowed) == 0 {
+		return sameHost(o, host)
+	}
+	for _, a := range allowed {
+		if a == "*" {
+			return true
+		}
+		if u, err := url.Parse(a); err == nil && strings.EqualFold(u.Scheme, o.Scheme) && sameHost(o, u.Host) {
+			return true
+		}
+	}
+	return false
+}
+
+// sameHost compares host and port; a port left out is the scheme's.
+func sameHost(origin *url.URL, host string) bool {
+	port := map[string]string{"http": ":80", "https": ":443"}[strings.ToLower(origin.Scheme)]
+	if port == "" {
+		return false
+	}
+	return strings.EqualFold(strings.TrimSuffix(origin.Host, port), strings.TrimSuffix(host, port))
+}

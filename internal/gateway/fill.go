@@ -1,0 +1,274 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/fanfare-ws/fanfare/internal/broker"
+	"github.com/fanfare-ws/fanfare/internal/metrics"
+	"github.com/fanfare-ws/fanfare/internal/room"
+)
+
+// fillRetry is the pause after a read that the broker did not answer.
+const fillRetry = 250 * time.Millisecond
+
+// fillQueue is the rooms whose logs are to be read, each once: its bound is the
+// number of rooms.
+type fillQueue struct {
+	mu    sync.Mutex
+	rooms []*hubRoom
+	wake  chan struct{} // one token while there are rooms
+}
+
+func (q *fillQueue) add(r *hubRoom) {
+	q.mu.Lock()
+	q.rooms = append(q.rooms, r)
+	q.mu.Unlock()
+	q.signal()
+}
+
+func (q *fillQueue) signal() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (q *fillQueue) take() *hubRoom {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.rooms) == 0 {
+		return nil
+	}
+	r := q.rooms[0]
+	q.rooms[0] = nil
+	q.rooms = q.rooms[1:]
+	if len(q.rooms) > 0 {
+		q.signal()
+	}
+	return r
+}
+
+// refill has a room's log read that was just subscribed.
+func (h *hub) refill(r *hubRoom) {
+	r.mu.Lock()
+	r.filling = true
+	r.mu.Unlock()
+	h.fills.add(r)
+}
+
+// check has a room's log compared with the broker's, for a member that knows
+// more of it than the log does. One read serves all who ask meanwhile.
+// The read that answers has the returned number, and is done when r.reads is that.
+func (h *hub) check(r *hubRoom) (read uint64) {
+	read, fill := r.refresh()
+	if fill {
+		h.fills.add(r)
+	}
+	return read
+}
+
+func (h *hub) fillLoop() {
+	for {
+		select {
+		case <-h.ctx.Done():
+			return
+		case <-h.fills.wake:
+			for r := h.fills.take(); r != nil; r = h.fills.take() {
+				h.fill(r)
+			}
+		}
+	}
+}
+
+// fill reads what the room's log lacks and appends it, then what was held
+// meanwhile. Where the broker does not answer, the room waits and is tried again.
+func (h *hub) fill(r *hubRoom) {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return
+	}
+	r.begun++
+	was := reading{log: r.log.Load(), stamp: r.stamp, number: r.begun, resets: r.resets, kept: r.kept}
+	r.mu.Unlock()
+	page, goesOn, err := h.read(r, was.log, was.stamp)
+	if err != nil {
+		h.log.Debug("room log not read", "error", err)
+		h.retry(r)
+		return
+	}
+	again, grown := h.splice(r, &was, goesOn, page)
+	h.tell(r)
+	switch {
+	case again && grown:
+		h.fills.add(r)
+	case again:
+		h.retry(r) // the broker's reads are behind what it delivers
+	}
+}
+
+// read asks the broker for what log l lacks, whose newest message has the stamp;
+// goesOn is false where the page is the beginning of another log. A log that was
+// rewound is renewed first, so that no message of it is taken for one of l's.
+func (h *hub) read(r *hubRoom, l *room.Log, stamp uint64) (page broker.Page, goesOn bool, err error) {
+	ctx, cancel := context.WithTimeout(h.ctx, rangeWait)
+	defer cancel()
+	if l != nil {
+		// The newest message is read too, to be compared.
+		page, err = h.broker.Range(ctx, broker.Query{Room: r.name, After: max(l.Head(), 1) - 1})
+		if err != nil {
+			return page, false, err
+		}
+		if page.Epoch == l.Epoch() {
+			if !rewound(page, l.Head(), stamp) {
+				return page, true, nil
+			}
+			if err := h.renew(ctx, r.name, l.Epoch()); err != nil {
+				return page, false, err
+			}
+		}
+	}
+	page, err = h.broker.Range(ctx, broker.Query{Room: r.name, Limit: r.class.History.Messages, Newest: true})
+	if err == nil && l != nil && page.Epoch == l.Epoch() {
+		err = errNotRenewed
+	}
+	return page, false, err
+}
+
+var errNotRenewed = errors.New("a rewound log has not got a new epoch")
+
+// rewound says whether a page that begins at head is not of the log that had a
+// message of that stamp there.
+func rewound(p broker.Page, head, stamp uint64) bool {
+	if p.Last < head {
+		return true
+	}
+	if len(p.Messages) == 0 || p.Messages[0].Seq != head || stamp == 0 {
+		return false
+	}
+	return p.Messages[0].Stamp != stamp
+}
+
+func (h *hub) renew(ctx context.Context, room, epoch string) error {
+	if h.remote == nil {
+		return errNotRenewed
+	}
+	h.log.Warn("a room's log was rewound: it begins a new epoch")
+	return h.remote.Renew(ctx, room, epoch)
+}
+
+// retry puts the room back into the queue after a pause.
+func (h *hub) retry(r *hubRoom) {
+	h.done.Go(func() {
+		t := time.NewTimer(fillRetry)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			h.fills.add(r)
+		case <-h.ctx.Done():
+		}
+	})
+}
+
+// reading is how a room was when a read of its log began.
+type reading struct {
+	log                         *room.Log
+	stamp, number, resets, kept uint64
+}
+
+// splice appends a page, and behind it the held messages. was is the room when the
+// page was asked for. again: there is still something missing that the page could
+// not have had, or the page was for naught. grown: the log went on.
+func (h *hub) splice(r *hubRoom, was *reading, goesOn bool, page broker.Page) (again, grown bool) {
+	e := encoders.Get().(*encoder)
+	defer encoders.Put(e)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return false, false
+	}
+	if r.log.Load() != was.log || r.resets != was.resets {
+		return true, true // it was reset, or read by another, meanwhile
+	}
+	l := was.log
+	if !goesOn {
+		r.stamp = 0
+		l = room.NewLog(page.Epoch, before(page), r.class.History, &h.set.LogBytes)
+	}
+	head := l.Head()
+	for i := range page.Messages {
+		if m := &page.Messages[i]; m.Seq > l.Head() {
+			r.append(e, l, m)
+		}
+	}
+	if !goesOn {
+		r.replace(l)
+	}
+	again = r.spliceHeld(e, l, was, page.Last)
+	grown = l.Head() > head || !goesOn
+	if again {
+		return again, grown
+	}
+	repaired := l.Head() > head
+	lost := l.Head() < page.Last
+	l.Skip(page.Last) // what was not in the page is not to be had
+	h.countGap(was.log != nil, goesOn, repaired, lost)
+	r.read = time.Now()
+	if r.reads.Load() < was.number {
+		r.reads.Store(was.number)
+	}
+	r.filling = r.asked > was.number // who asked meanwhile may know more than this read
+	return r.filling, true
+}
+
+// countGap counts how a gap in the deliveries of a room that had a log ended.
+func (h *hub) countGap(had, goesOn, repaired, lost bool) {
+	gaps := &h.relay.Gaps
+	switch {
+	case !had:
+	case !goesOn:
+		gaps[metrics.GapReset].Inc()
+	case lost:
+		gaps[metrics.GapLost].Inc()
+	case repaired:
+		gaps[metrics.GapRepaired].Inc()
+	}
+}
+
+// spliceHeld appends to log l what was held while a page was read whose newest
+// message is last. It returns true where it must keep some of it for another
+// read.
+func (r *hubRoom) spliceHeld(e *encoder, l *room.Log, was *reading, last uint64) (again bool) {
+	held := r.held
+	r.held, r.heldBytes = nil, 0
+	unseen := len(held) - int(r.kept-was.kept) // from here on the page may know less
+	for i := range held {
+		m := &held[i]
+		if m.Epoch != l.Epoch() && i >= unseen {
+			r.keepAll(held[i:])
+			return true
+		}
+		if m.Epoch != l.Epoch() || m.Seq <= l.Head() {
+			continue
+		}
+		// Beyond a jump within what the page covers the messages are gone, and the
+		// log says so; beyond one after it they may be had.
+		if m.Seq > max(l.Head(), last)+1 {
+			r.keepAll(held[i:])
+			return true
+		}
+		r.append(e, l, m)
+	}
+	return false
+}
+
+// before is the seq that a log of this page stands at first.
+func before(p broker.Page) uint64 {
+	if len(p.Messages) > 0 {
+		return p.Messages[0].Seq - 1
+	}
+	return p.Last
+}

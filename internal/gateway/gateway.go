@@ -1,0 +1,162 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/fanfare-ws/fanfare/internal/frame"
+	"github.com/fanfare-ws/fanfare/internal/loop"
+	"github.com/fanfare-ws/fanfare/internal/metrics"
+)
+
+// Gateway is one running gateway.
+type Gateway struct {
+	// Immutable.
+	cfg      Config
+	hub      *hub
+	shards   []*shard
+	listener *loop.Listener
+	acceptor *loop.Acceptor
+	plain    *handoff
+	server   *http.Server
+
+	draining     atomic.Bool
+	backlogBytes atomic.Int64 // of backlogs that are not yet sent
+	health       health
+	accepts      sharedBucket
+	fleet        *fleet // nil: the broker is not shared
+
+	done sync.WaitGroup
+	errs chan error // what ended a goroutine that should have gone on
+}
+
+// New makes a gateway that listens, but does not accept yet.
+func New(cfg Config) (*Gateway, error) {
+	if n := len(cfg.Metrics.Loops()); cfg.Loops < 1 || n != cfg.Loops {
+		return nil, fmt.Errorf("gateway: %d loops, and metrics for %d", cfg.Loops, n)
+	}
+	if cfg.Relay == nil {
+		cfg.Relay = metrics.NewRelay()
+	}
+	g := &Gateway{cfg: cfg, errs: make(chan error, cfg.Loops+2)}
+	ln, err := loop.Listen(cfg.Listen, cfg.HeartbeatTimeout)
+	if err != nil {
+		return nil, err
+	}
+	g.listener = ln
+	g.plain = newHandoff(ln.Addr())
+	g.server = newPlainServer(cfg.Public, cfg.Log)
+	if err := g.makeLoops(); err != nil {
+		return nil, errors.Join(err, ln.Close())
+	}
+	g.hub = newHub(&g.cfg, g.shards)
+	for _, s := range g.shards {
+		s.hub = g.hub
+	}
+	g.acceptor = loop.NewAcceptor(ln, g.loops(), cfg.Metrics.AcceptError)
+	return g, nil
+}
+
+func (g *Gateway) makeLoops() error {
+	limits := &g.cfg.Limits
+	shared := loop.Config{
+		Head:              frame.HeadLimits{Bytes: limits.HandshakeBytes, Headers: limits.HandshakeHeaders},
+		HandshakeTimeout:  limits.HandshakeTimeout,
+		Gate:              loop.NewGate(limits.Handshakes, limits.HandshakesPerAddress),
+		HeartbeatInterval: g.cfg.HeartbeatInterval,
+		HeartbeatTimeout:  g.cfg.HeartbeatTimeout,
+		MessageBytes:      limits.MessageBytes,
+		Fragments:         limits.MessageFragments,
+		ReplyBytes:        limits.ReplyBytes,
+		Deflate:           g.cfg.Deflate,
+		Plain:             g.plain.take,
+		Log:               g.cfg.Log,
+	}
+	for i, m := range g.cfg.Metrics.Loops() {
+		s := newShard(g, i, m)
+		l, err := loop.New(shared, s, s.m)
+		if err != nil {
+			return err
+		}
+		s.loop = l
+		g.shards = append(g.shards, s)
+	}
+	return nil
+}
+
+func (g *Gateway) loops() []*loop.Loop {
+	loops := make([]*loop.Loop, len(g.shards))
+	for i, s := range g.shards {
+		loops[i] = s.loop
+	}
+	return loops
+}
+
+// Addr is where the gateway listens.
+func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
+
+// Start begins to serve.
+func (g *Gateway) Start() {
+	g.hub.start()
+	g.startFleet()
+	for _, s := range g.shards {
+		g.done.Go(func() { g.report(s.loop.Run()) })
+	}
+	g.done.Go(func() {
+		if err := g.server.Serve(g.plain); !errors.Is(err, http.ErrServerClosed) {
+			g.report(err)
+		}
+	})
+	g.done.Go(func() { g.report(g.acceptor.Run()) })
+}
+
+func (g *Gateway) report(err error) {
+	if err != nil {
+		g.errs <- err
+	}
+}
+
+// Failed yields what ended a part of the gateway that should have gone on.
+func (g *Gateway) Failed() <-chan error { return g.errs }
+
+// Stop drains the gateway, unless ctx is over, and ends it: when it returns, no
+// connection, room or goroutine is left.
+func (g *Gateway) Stop(ctx context.Context) {
+	g.drain(ctx)
+	for _, s := range g.shards {
+		s.loop.Stop()
+	}
+	_ = g.server.Close()
+	g.done.Wait()
+	g.fleet.stop()
+	g.hub.close()
+}
+
+// Connections is how many WebSockets are open.
+func (g *Gateway) Connections() int {
+	n := int64(0)
+	for _, m := range g.cfg.Metrics.Loops() {
+		n += m.Connections.Value()
+	}
+	return int(n)
+}
+
+// queuedBytes is what waits to be sent, or is kept for who may ask for it.
+func (g *Gateway) queuedBytes() int64 {
+	n := g.cfg.Metrics.LogBytes.Value() + g.backlogBytes.Load()
+	for _, m := range g.cfg.Metrics.Loops() {
+		n += m.QueuedReplies.Value()
+	}
+	return n
+}
+
+// name is what the gateway calls the connection, behind a prefix.
+func (ses *session) name(prefix string) string {
+	return prefix + ses.shard.gw.cfg.ID + "-" + strconv.FormatUint(ses.conn.ID(), 36)
+}

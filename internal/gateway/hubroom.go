@@ -1,0 +1,196 @@
+package gateway
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fanfare-ws/fanfare/internal/broker"
+	"github.com/fanfare-ws/fanfare/internal/metrics"
+	"github.com/fanfare-ws/fanfare/internal/room"
+)
+
+// heldMax and heldBytesMax bound what waits while a room's log is read from the
+// broker. What more comes makes the older half go; the jump that this leaves is
+// repaired like any other.
+const (
+	heldMax      = 4096
+	heldBytesMax = 8 << 20
+)
+
+// hubRoom is a room as all loops share it.
+type hubRoom struct {
+	// Immutable.
+	name  string
+	class *room.Class
+	marks []mark // one for each loop
+
+	members atomic.Int64
+	log     atomic.Pointer[room.Log] // nil until it was first read
+	reads   atomic.Uint64            // the newest read of it that is done; written under mu
+
+	// Guarded by the stripe's mu.
+	holders int       // loops with members
+	idle    time.Time // since when there is none
+
+	mu sync.Mutex
+	// Guarded by mu, as is appending to the log.
+	filling   bool // the log is being read, or waits for it
+	held      []broker.Message
+	heldBytes int       // of data
+	stamp     uint64    // of the log's newest message; 0: not known
+	heard     time.Time // when something was last delivered
+	read      time.Time // when the log was last read from the broker, or compared
+	begun     uint64    // reads of the log, numbered from 1
+	asked     uint64    // the read that someone waits for
+	resets    uint64    // how often the log began anew
+	kept      uint64    // messages that were ever held
+	closed    bool
+}
+
+// mark is what a loop and the appenders tell each other.
+type mark struct {
+	held  atomic.Bool  // the loop has members, or joins that wait
+	dirty atomic.Bool  // the room was posted and the loop has not looked yet
+	since atomic.Int64 // when it was posted
+}
+
+// mark returns true if the loop has to be told.
+func (m *mark) mark() bool {
+	if m.dirty.Load() || m.dirty.Swap(true) {
+		return false
+	}
+	m.since.Store(monotonic())
+	return true
+}
+
+var started = time.Now()
+
+// monotonic is a clock for latencies, in nanoseconds.
+func monotonic() int64 { return int64(time.Since(started)) }
+
+func newHubRoom(name string, class *room.Class, loops int) *hubRoom {
+	r := &hubRoom{name: name, class: class, marks: make([]mark, loops)}
+	r.filling = true // until the broker has subscribed the room and its log was read
+	return r
+}
+
+// accept appends what follows on the log. Where something is missing it holds
+// the messages and returns true: the log must be read.
+func (r *hubRoom) accept(e *encoder, messages []broker.Message) (fill bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return false // its memory was given back
+	}
+	now := time.Now()
+	for i := range messages {
+		m := &messages[i]
+		if !r.filling && !r.follows(m, now) {
+			r.filling, fill = true, true
+		}
+		if r.filling {
+			r.keep(*m)
+			continue
+		}
+		if m.Seq > r.log.Load().Head() {
+			r.append(e, r.log.Load(), m)
+		}
+	}
+	r.heard = now
+	return fill
+}
+
+// echoTime is how long after the log was read a message that it has may still be
+// delivered. One that comes later is another with the same number: the log was
+// rewound.
+const echoTime = 5 * time.Second
+
+// follows says whether m is the next message of the log, or one that it has.
+func (r *hubRoom) follows(m *broker.Message, now time.Time) bool {
+	l := r.log.Load()
+	if m.Epoch != l.Epoch() || m.Seq > l.Head()+1 {
+		return false
+	}
+	if m.Seq == l.Head() && m.Stamp != 0 && r.stamp != 0 {
+		return m.Stamp == r.stamp
+	}
+	return m.Seq > l.Head() || m.Stamp == 0 || now.Sub(r.read) < echoTime
+}
+
+func (r *hubRoom) append(e *encoder, l *room.Log, m *broker.Message) {
+	e.append(l, m)
+	r.stamp = m.Stamp
+}
+
+func (r *hubRoom) keep(m broker.Message) {
+	if len(r.held) == heldMax || r.heldBytes > heldBytesMax { // half, so that it is seldom moved
+		newer := r.held[(len(r.held)+1)/2:]
+		r.held, r.heldBytes = r.held[:0], 0
+		r.keepAll(newer)
+	}
+	r.keepAll([]broker.Message{m})
+	r.kept++
+}
+
+// keepAll holds messages, which may lie further on in the same array.
+func (r *hubRoom) keepAll(messages []broker.Message) {
+	for i := range messages {
+		r.heldBytes += len(messages[i].Data)
+	}
+	r.held = append(r.held, messages...)
+}
+
+// refresh says that the log must be read, by a read that begins from now on. fill
+// is true unless one is under way already, which is then followed by another.
+func (r *hubRoom) refresh() (read uint64, fill bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asked = r.begun + 1
+	if r.filling || r.closed {
+		return r.asked, false
+	}
+	r.filling = true
+	return r.asked, true
+}
+
+// reset begins the log anew behind p.
+func (r *hubRoom) reset(p broker.Position, memory *metrics.Gauge) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return
+	}
+	r.held, r.heldBytes = nil, 0
+	r.resets++
+	if r.log.Load() != nil {
+		r.stamp = 0
+		r.replace(room.NewLog(p.Epoch, p.Seq, r.class.History, memory))
+	}
+}
+
+// replace puts a new log in the place of the old one.
+func (r *hubRoom) replace(l *room.Log) {
+	if old := r.log.Swap(l); old != nil {
+		old.Close()
+	}
+}
+
+// expire lets go of messages that are too old.
+func (r *hubRoom) expire(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l := r.log.Load(); l != nil {
+		l.Expire(now)
+	}
+}
+
+// close gives the memory of a room back that no one holds.
+func (r *hubRoom) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed, r.held = true, nil
+	if l := r.log.Load(); l != nil {
+		l.Close()
+	}
+}

@@ -1,0 +1,82 @@
+package gateway
+
+import (
+	"bytes"
+	"errors"
+	"sync"
+
+	"github.com/fanfare-ws/fanfare/internal/broker"
+	"github.com/fanfare-ws/fanfare/internal/metrics"
+	"github.com/fanfare-ws/fanfare/internal/protocol"
+)
+
+// ticket is a publication's way back to its client.
+type ticket struct {
+	session *session
+	id      []byte
+}
+
+// answers are the results of publications of one loop's sessions.
+type answers struct{ results []broker.Result }
+
+var answerPool = sync.Pool{New: func() any { return new(answers) }}
+
+func newAnswers() *answers { return answerPool.Get().(*answers) }
+
+// publish puts a message into the loop's outbox, which goes to the broker at the
+// end of the turn.
+func (ses *session) publish(r *protocol.Request) {
+	s := ses.shard
+	p := broker.Publication{
+		From:   ses.name("guest-"),
+		Event:  string(r.Event),
+		ID:     string(r.PublishID),
+		Data:   bytes.Clone(r.Data),
+		Ticket: &ticket{session: ses, id: bytes.Clone(r.ID)},
+	}
+	if lr := s.rooms[string(r.Room)]; lr != nil {
+		p.Room = lr.shared.name
+	} else {
+		p.Room = string(r.Room)
+	}
+	s.outbox = append(s.outbox, p)
+}
+
+// answer tells publishers what became of their messages.
+func (s *shard) answer(a *answers) {
+	for i := range a.results {
+		s.answerOne(&a.results[i])
+	}
+	clear(a.results)
+	a.results = a.results[:0]
+	answerPool.Put(a)
+}
+
+func (s *shard) answerOne(r *broker.Result) {
+	t := r.Ticket.(*ticket)
+	switch {
+	case r.Err != nil:
+		s.m.Published(metrics.PublishUnavailable)
+	case r.Duplicate:
+		s.m.Published(metrics.PublishDuplicate)
+	default:
+		s.m.Published(metrics.PublishStored)
+	}
+	switch {
+	case t.session.gone:
+	case r.Err != nil:
+		t.session.fail(t.id, publishError(r.Err))
+	case len(t.id) > 0:
+		s.payload = protocol.AppendPublished(s.payload[:0], t.id, r.Room, protocol.Position(r.Position), r.Duplicate)
+		s.send(t.session.conn, s.payload)
+	}
+}
+
+var errNotStored = &protocol.Error{Code: protocol.Unavailable, Message: "the message was not stored in time: it may be sent again with the same id"}
+
+func publishError(err error) *protocol.Error {
+	if errors.Is(err, broker.ErrUnavailable) || errors.Is(err, broker.ErrClosed) {
+		return errNotStored
+	}
+	return &protocol.Error{Code: protocol.Internal, Message: "the message was not stored"}
+}

@@ -1,0 +1,182 @@
+package gateway
+
+import (
+	"time"
+
+	"github.com/fanfare-ws/fanfare/internal/loop"
+	"github.com/fanfare-ws/fanfare/internal/metrics"
+	"github.com/fanfare-ws/fanfare/internal/protocol"
+)
+
+// session is one connection's conversation. It is its loop's.
+type session struct {
+	shard    *shard
+	conn     *loop.Conn
+	greeting *greeting // until it is open
+	rooms    []membership
+	pending  int // joins that wait for a log
+
+	messages bucket
+	bytes    bucket
+	refused  int           // by the rate limit, in a row
+	wait     time.Duration // what the rate limit says of the frames just read
+	until    int64         // when it is too old, by the loop's clock; 0: never
+	gone     bool
+}
+
+// membership says where a session's cursor in a room is.
+type membership struct {
+	room *localRoom
+	at   int // in room.members
+}
+
+func newSession(s *shard, c *loop.Conn, g *greeting) *session {
+	return &session{shard: s, conn: c, greeting: g}
+}
+
+// open welcomes the connection and joins what its URL asks for.
+func (ses *session) open() {
+	s, cfg := ses.shard, &ses.shard.gw.cfg
+	s.payload = protocol.AppendWelcome(s.payload[:0], protocol.Welcome{
+		Connection: ses.name("c-"), User: ses.name("guest-"), Gateway: cfg.ID,
+		HeartbeatInterval: cfg.HeartbeatInterval, HeartbeatTimeout: cfg.HeartbeatTimeout,
+		MessageBytes: cfg.Limits.MessageBytes, Rooms: cfg.Limits.RoomsPerConn,
+	})
+	s.send(ses.conn, s.payload)
+	ses.until = s.gw.lifetime(s.loop.Now())
+	g := ses.greeting
+	ses.greeting = nil
+	if g == nil {
+		return
+	}
+	for _, name := range g.rooms {
+		s.request = protocol.Request{Type: protocol.TypeJoin, Room: []byte(name), Last: -1}
+		if g.since != nil {
+			s.request.HasSince = true
+			s.request.SinceEpoch, s.request.SinceSeq = []byte(g.since.Epoch), g.since.Seq
+		}
+		ses.join(&s.request)
+	}
+}
+
+// message answers one message of the client.
+func (ses *session) message(payload []byte) {
+	s := ses.shard
+	r := &s.request
+	problem := s.decoder.Decode(payload, r)
+	if wait := ses.overspent(len(payload)); wait > 0 {
+		ses.refuse(r.ID, wait)
+		return
+	}
+	ses.refused = 0
+	if problem != nil {
+		ses.fail(r.ID, problem)
+		return
+	}
+	switch r.Type {
+	case protocol.TypePing:
+		s.payload = protocol.AppendPong(s.payload[:0], r.ID, time.Now().UnixMilli())
+		s.send(ses.conn, s.payload)
+	case protocol.TypeEcho:
+		s.payload = protocol.AppendEcho(s.payload[:0], r.ID, r.Value)
+		s.send(ses.conn, s.payload)
+	case protocol.TypeJoin:
+		ses.join(r)
+	case protocol.TypeLeave:
+		ses.leave(r)
+	case protocol.TypePublish:
+		ses.publish(r)
+	case protocol.TypeHistory:
+		ses.askHistory(r)
+	}
+}
+
+// fail replies with an error.
+func (ses *session) fail(id []byte, e *protocol.Error) {
+	s := ses.shard
+	s.payload = protocol.AppendError(s.payload[:0], id, e)
+	s.send(ses.conn, s.payload)
+	s.m.ErrorSent(string(e.Code))
+}
+
+// refusedMost is how many frames in a row the rate limit refuses before it ends
+// the connection.
+const refusedMost = 100
+
+// spend counts n frames, of data or control, against the connection's rate.
+func (ses *session) spend(n int) {
+	limits := &ses.shard.gw.cfg.Limits
+	per := int64(limits.MessagesPerSecond)
+	ses.wait = ses.messages.take(ses.conn.Loop().Now(), int64(n), rate{per, 2 * per})
+	if ses.wait > 0 {
+		ses.overrun()
+	}
+}
+
+// overspent says how long the client has to wait, if it is over its rate.
+func (ses *session) overspent(bytes int) time.Duration {
+	if ses.wait > 0 {
+		return ses.wait
+	}
+	per := ses.shard.gw.cfg.Limits.BytesPerSecond
+	wait := ses.bytes.take(ses.conn.Loop().Now(), int64(bytes), rate{per, 2 * per})
+	if wait > 0 {
+		ses.overrun()
+	}
+	return wait
+}
+
+// overrun counts a frame over the rate, and ends who does not stop.
+func (ses *session) overrun() {
+	ses.shard.m.RateLimited.Inc()
+	ses.refused++
+	if ses.refused == refusedMost {
+		ses.conn.Close(protocol.CloseRate, "rate limit", metrics.CloseRateLimit)
+	}
+}
+
+func (ses *session) refuse(id []byte, wait time.Duration) {
+	ses.fail(id, &protocol.Error{Code: protocol.RateLimited, Message: "too much at once", RetryAfter: wait})
+}
+
+// hopeless ends a member of a room whose policy for slow ones is to disconnect.
+func (ses *session) hopeless() {
+	ses.conn.Close(protocol.CloseSlow, "slow consumer", metrics.CloseSlowConsumer)
+}
+
+// resume goes on in all rooms after the socket was full.
+func (ses *session) resume() {
+	for _, m := range ses.rooms {
+		m.room.flush(m.at)
+	}
+}
+
+// membership returns the index in ses.rooms, or -1.
+func (ses *session) membership(name []byte) int {
+	for i, m := range ses.rooms {
+		if m.room.shared.name == string(name) {
+			return i
+		}
+	}
+	return -1
+}
+
+// moved says that the cursor in a room is now at another index.
+func (ses *session) moved(lr *localRoom, at int) {
+	for i := range ses.rooms {
+		if ses.rooms[i].room == lr {
+			ses.rooms[i].at = at
+			return
+		}
+	}
+}
+
+// closed ends the session: nothing of it stays.
+func (ses *session) closed() {
+	ses.gone = true
+	for _, m := range ses.rooms {
+		m.room.remove(m.at)
+		m.room.leaveIfEmpty()
+	}
+	ses.rooms = nil
+}

@@ -1,0 +1,163 @@
+package gateway
+
+import (
+	"github.com/fanfare-ws/fanfare/internal/broker"
+	"github.com/fanfare-ws/fanfare/internal/frame"
+	"github.com/fanfare-ws/fanfare/internal/loop"
+	"github.com/fanfare-ws/fanfare/internal/metrics"
+	"github.com/fanfare-ws/fanfare/internal/protocol"
+)
+
+// scratchMax is the largest buffer for one reply that a shard keeps.
+const scratchMax = 256 << 10
+
+// shard is the handler of one event loop. All of it is that loop's goroutine's,
+// but for what is said to be immutable.
+type shard struct {
+	// Immutable.
+	gw    *Gateway
+	hub   *hub
+	index int
+	loop  *loop.Loop
+	m     *metrics.Loop
+
+	rooms   map[string]*localRoom
+	dirty   []*localRoom // whose members have something to be sent, in turn, from next on
+	next    int
+	blocked map[*loop.Conn]struct{}
+	outbox  []broker.Publication // of this turn
+	waiting int                  // joins that wait for a log
+	leaving []*loop.Conn         // to be sent away by a drain, the last first
+	sample  int                  // where the next sample of queues begins
+
+	// Scratch.
+	decoder  protocol.Decoder
+	request  protocol.Request
+	payload  []byte
+	frame    []byte
+	deflater *frame.Deflater
+}
+
+func newShard(gw *Gateway, index int, m *metrics.Loop) *shard {
+	return &shard{
+		gw: gw, index: index, m: m,
+		rooms:   make(map[string]*localRoom),
+		blocked: make(map[*loop.Conn]struct{}),
+	}
+}
+
+// Open is loop.Handler's.
+func (s *shard) Open(c *loop.Conn) {
+	if ses, ok := c.Data.(*session); ok {
+		ses.open()
+	}
+}
+
+// Control is loop.Handler's: it counts frames against the connection's rate.
+func (s *shard) Control(c *loop.Conn, n int) {
+	if ses, ok := c.Data.(*session); ok {
+		ses.spend(n)
+	}
+}
+
+// Message is loop.Handler's.
+func (s *shard) Message(c *loop.Conn, binary bool, payload []byte) {
+	switch d := c.Data.(type) {
+	case *session:
+		d.message(payload)
+	case *echo:
+		d.message(c, binary, payload)
+	}
+}
+
+// Drained is loop.Handler's: the connection's rooms go on.
+func (s *shard) Drained(c *loop.Conn) {
+	delete(s.blocked, c)
+	if ses, ok := c.Data.(*session); ok {
+		ses.resume()
+	}
+}
+
+// Closed is loop.Handler's.
+func (s *shard) Closed(c *loop.Conn) {
+	delete(s.blocked, c)
+	if ses, ok := c.Data.(*session); ok {
+		ses.closed()
+	}
+}
+
+// Posted is loop.Handler's.
+func (s *shard) Posted(posts []any) {
+	for _, p := range posts {
+		switch p := p.(type) {
+		case *hubRoom:
+			s.grown(p)
+		case *answers:
+			s.answer(p)
+		case *historyReply:
+			p.session.history(p)
+		case drainSome:
+			s.drainSome(int(p))
+		case shedSome:
+			s.shedSome(int(p))
+		case drainBegin:
+			s.drainBegin()
+		}
+	}
+}
+
+// grown looks at a room that the hub has posted.
+func (s *shard) grown(r *hubRoom) {
+	mark := &r.marks[s.index]
+	since := mark.since.Load()
+	mark.dirty.Store(false) // before the log is looked at
+	if lr := s.rooms[r.name]; lr != nil && lr.shared == r {
+		lr.look(since)
+	}
+}
+
+// flushSlice is how many members are visited before the room goes to the end of
+// the line, and flushTurn how many in a turn: between turns sockets are read.
+const (
+	flushSlice = 256
+	flushTurn  = 2048
+)
+
+// Turn is loop.Handler's: it hands what was published to the broker and writes
+// to the members of rooms that have grown.
+func (s *shard) Turn() (more bool) {
+	if len(s.outbox) > 0 {
+		s.hub.broker.Publish(s.outbox)
+		clear(s.outbox)
+		s.outbox = s.outbox[:0]
+	}
+	for budget := flushTurn; budget > 0 && s.next < len(s.dirty); {
+		lr := s.dirty[s.next]
+		s.dirty[s.next] = nil
+		s.next++
+		visited, done := lr.pass(flushSlice)
+		budget -= visited + 1
+		if !done {
+			s.dirty = append(s.dirty, lr)
+		}
+	}
+	if s.next == len(s.dirty) {
+		s.dirty, s.next = s.dirty[:0], 0
+		return false
+	}
+	if s.next > len(s.dirty)/2 {
+		n := copy(s.dirty, s.dirty[s.next:])
+		clear(s.dirty[n:])
+		s.dirty, s.next = s.dirty[:n], 0
+	}
+	return true
+}
+
+// send makes a text frame of a payload and queues it.
+func (s *shard) send(c *loop.Conn, payload []byte) {
+	s.frame = frame.AppendFrame(s.frame[:0], frame.OpText, payload)
+	c.Send(s.frame)
+	if cap(s.frame) > scratchMax {
+		s.frame = nil
+	}
+}

@@ -1,0 +1,130 @@
+package gateway
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"github.com/fanfare-ws/fanfare/internal/broker"
+)
+
+// tap stands between a gateway and its broker. It lets a test publish without a
+// connection, and a test may replace what passes.
+type tap struct {
+	broker.Broker
+
+	// Set before the gateway starts; called on the broker's goroutine or the
+	// reader's. nil passes everything on.
+	deliver    func([]broker.Message) []broker.Message
+	subscribed func([]string) []string
+	reset      func(string, broker.Position) bool
+	reading    func(broker.Query) error
+	read       func(broker.Query, broker.Page) broker.Page
+	published  func([]broker.Result) []broker.Result
+
+	mu    sync.Mutex
+	ready error
+	sink  broker.Sink
+}
+
+func (b *tap) Start(s broker.Sink) {
+	b.mu.Lock()
+	b.sink = s
+	b.mu.Unlock()
+	b.Broker.Start(tapped{s, b})
+}
+
+func (b *tap) Ready() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ready != nil {
+		return b.ready
+	}
+	return b.Broker.Ready()
+}
+
+func (b *tap) setReady(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ready = err
+}
+
+func (b *tap) Range(ctx context.Context, q broker.Query) (broker.Page, error) {
+	if b.reading != nil {
+		if err := b.reading(q); err != nil {
+			return broker.Page{}, err
+		}
+	}
+	p, err := b.Broker.Range(ctx, q)
+	if err == nil && b.read != nil {
+		p = b.read(q, p)
+	}
+	return p, err
+}
+
+// tapped is the broker's sink.
+type tapped struct {
+	broker.Sink
+	tap *tap
+}
+
+func (s tapped) Published(results []broker.Result) {
+	var theirs []broker.Result
+	for _, r := range results {
+		if answers, ok := r.Ticket.(chan broker.Result); ok {
+			answers <- r // has room for all
+			continue
+		}
+		theirs = append(theirs, r)
+	}
+	if s.tap.published != nil {
+		theirs = s.tap.published(theirs)
+	}
+	if len(theirs) > 0 {
+		s.Sink.Published(theirs)
+	}
+}
+
+func (s tapped) Deliver(messages []broker.Message) {
+	if s.tap.deliver != nil {
+		messages = s.tap.deliver(messages)
+	}
+	if len(messages) > 0 {
+		s.Sink.Deliver(messages)
+	}
+}
+
+func (s tapped) Subscribed(rooms []string) {
+	if s.tap.subscribed != nil {
+		rooms = s.tap.subscribed(rooms)
+	}
+	if len(rooms) > 0 {
+		s.Sink.Subscribed(rooms)
+	}
+}
+
+func (s tapped) Reset(name string, p broker.Position) {
+	if s.tap.reset == nil || s.tap.reset(name, p) {
+		s.Sink.Reset(name, p)
+	}
+}
+
+// gate lets the reads of a room wait until free is closed, or the test is over.
+func gate(t *testing.T, name string, free <-chan struct{}) func(broker.Query) error {
+	return func(q broker.Query) error {
+		if q.Room == name {
+			select {
+			case <-free:
+			case <-t.Context().Done():
+			}
+		}
+		return nil
+	}
+}
+
+// always fails every read.
+func always(err error) func(broker.Query) error {
+	return func(broker.Query) error { return err }
+}
+
+func queryAll(name string) broker.Query { return broker.Query{Room: name} }

@@ -1,0 +1,100 @@
+package gateway
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/fanfare-ws/fanfare/internal/loop"
+	"github.com/fanfare-ws/fanfare/internal/metrics"
+	"github.com/fanfare-ws/fanfare/internal/protocol"
+)
+
+// samples is about how many connections a loop looks at each second for the
+// depth of their queues.
+const samples = 1024
+
+// Tick is loop.Handler's, about once a second.
+func (s *shard) Tick(now int64) {
+	s.sampleQueues()
+	s.m.QueueOldest.Set(s.oldest(now))
+	s.retire(now)
+	s.relieve()
+	if s.waiting > 0 {
+		for _, lr := range s.rooms {
+			if len(lr.waiting) > 0 {
+				lr.expire(now)
+			}
+		}
+	}
+}
+
+// relieve ends connections whose sockets take nothing while the gateway's queues
+// are over their limit, those first that hold the most, until what is over is
+// given back.
+func (s *shard) relieve() {
+	limit := s.gw.cfg.Limits.QueuedBytes
+	over := s.gw.queuedBytes() - limit
+	if limit == 0 || over <= 0 {
+		return
+	}
+	worst := slices.Collect(maps.Keys(s.blocked))
+	slices.SortFunc(worst, func(a, b *loop.Conn) int { return holds(b) - holds(a) })
+	for _, c := range worst {
+		held := holds(c)
+		if over <= 0 || held == 0 {
+			return
+		}
+		over -= int64(held)
+		c.Close(protocol.CloseOverloaded, "the gateway's queues are full", metrics.CloseQueuedBytes)
+	}
+}
+
+// holds is what a connection has of its own queued: replies and backlogs.
+func holds(c *loop.Conn) (bytes int) {
+	bytes = c.QueuedBytes()
+	if ses, ok := c.Data.(*session); ok {
+		for _, m := range ses.rooms {
+			bytes += m.room.members[m.at].cursor.BacklogBytes()
+		}
+	}
+	return bytes
+}
+
+// oldest is how long the longest blocked connection has waited.
+func (s *shard) oldest(now int64) (nanoseconds int64) {
+	for c := range s.blocked {
+		if since, ok := c.Blocked(); ok {
+			nanoseconds = max(nanoseconds, now-since)
+		}
+	}
+	return nanoseconds
+}
+
+// sampleQueues observes every connection, or every so many of them where there
+// are more, others each time.
+func (s *shard) sampleQueues() {
+	step := int(s.m.Connections.Value())/samples + 1
+	s.sample++
+	at := s.sample
+	s.loop.Each(func(c *loop.Conn) {
+		if at++; at%step != 0 {
+			return
+		}
+		frames, bytes := 0, c.QueuedBytes()
+		if ses, ok := c.Data.(*session); ok {
+			f, b := ses.depth()
+			frames, bytes = frames+f, bytes+b
+		}
+		s.m.QueueFrames.Observe(uint64(frames))
+		s.m.QueueBytes.Observe(uint64(bytes))
+	})
+}
+
+// depth is what the session's rooms have for it that is not sent.
+func (ses *session) depth() (frames, bytes int) {
+	for _, m := range ses.rooms {
+		f, b := m.room.members[m.at].cursor.Depth(m.room.log)
+		frames, bytes = frames+f, bytes+b
+	}
+	return frames, bytes
+}
