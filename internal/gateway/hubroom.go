@@ -154,11 +154,12 @@ func (r *hubRoom) refresh() (read uint64, fill bool) {
 	return r.asked, true
 }
 
-// reset begins the log anew behind p.
+// reset begins the log anew behind p, unless a read was quicker and the log is of
+// that epoch already.
 func (r *hubRoom) reset(p broker.Position, memory *metrics.Gauge) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed {
+	if l := r.log.Load(); r.closed || l != nil && l.Epoch() == p.Epoch {
 		return
 	}
 	r.held, r.heldBytes = nil, 0

@@ -110,3 +110,16 @@ func ledgerOf(c *client) *ledger {
 	}
 	return c.ledger
 }
+
+// A read may be quicker than the news of the same new epoch.
+func TestALateResetOfTheEpochThatTheLogHasChangesNothing(t *testing.T) {
+	s := run(t)
+	c := s.dial()
+	c.join("r", "")
+	at := s.storeN("r", 3, 10)
+	c.messages("r", 1, 3)
+	s.gw.hub.Reset("r", broker.Position{Epoch: at.Epoch})
+	s.storeN("r", 1, 10)
+	c.messages("r", 4, 1)
+	c.sync()
+}
