@@ -1,0 +1,88 @@
+package redis
+
+import (
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/fanfare-ws/fanfare/internal/broker"
+)
+
+// pages is a writer that any goroutine may read.
+type pages struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (p *pages) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.Write(b)
+}
+
+func (p *pages) has(s string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.Contains(p.text.String(), s)
+}
+
+// The least that a user needs, on a standalone server.
+const least = "+get +set +del +type +time +ping +hello +select +client|setname +eval +evalsha +script|load " +
+	"+publish +subscribe +unsubscribe +xadd +xtrim +xrange +xrevrange +pexpire +pttl " +
+	"+zadd +zrem +zrange +zrangebyscore +hset +hget +hdel"
+
+func TestWorksWithTheLeastOfRights(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	args := []any{"acl", "setuser", "fan", "on", ">pass word", "~fanfare:*", "resetchannels", "&fanfare:*"}
+	for _, right := range strings.Fields(least) {
+		args = append(args, right)
+	}
+	s.do(args...)
+	var log pages
+	r := newRig(t, Config{
+		URL: "redis://fan:pass%20word@" + s.addr(), Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	r.subscribe("a")
+	r.ready()
+	r.say("a", `1`)
+	r.try(broker.Publication{Room: "a", ID: "x", Data: []byte(`1`)})
+	r.tail("a")
+	r.read("a")
+	if err := r.Renew(t.Context(), "a", r.tail("a").Epoch); err != nil {
+		t.Error(err)
+	}
+	if err := r.Announce(t.Context(), broker.Member{ID: "g"}, 1e9); err != nil {
+		t.Error(err)
+	}
+	if got, err := r.Members(t.Context()); err != nil || len(got) != 1 {
+		t.Error(got, err)
+	}
+	if err := r.Withdraw(t.Context(), "g"); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "settings not looked at", func() bool { return log.has("redis settings not looked at") })
+	if log.has("breaks a promise") || log.has("pass word") || log.has("pass%20word") {
+		t.Errorf("logged:\n%s", log.text.String())
+	}
+}
+
+func TestSettingsAreLookedAtOnce(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, "--maxmemory", "1gb", "--maxmemory-policy", "allkeys-lru")
+	var log pages
+	r := newRig(t, Config{URL: s.url(), Log: slog.New(slog.NewTextHandler(&log, nil))})
+	r.ready()
+	for _, want := range []string{"maxmemory-policy allkeys-lru", "appendonly no, save empty", "client-output-buffer-limit pubsub"} {
+		eventually(t, "a warning of "+want, func() bool { return log.has(want) })
+	}
+	s.do("client", "kill", "type", "pubsub")
+	eventually(t, "made anew", func() bool { return log.has("subscriber ended") })
+	r.ready()
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	if n := strings.Count(log.text.String(), "allkeys-lru"); n != 1 {
+		t.Errorf("warned %d times", n)
+	}
+}

@@ -1,0 +1,56 @@
+// Package redis is the broker over Redis 7 or Valkey: many gateways as one
+// service, through a standalone server, Sentinel or a Cluster.
+//
+// # What it keeps
+//
+// A room is a string with its state (epoch, newest seq, counts) and a stream whose
+// ids are SEQ-0: with the number as the id a range by seq needs no index, a message that is
+// stored can be found by its number for ever, and two messages can never bear the
+// same one. The price is that an entry from elsewhere may block the next id; the
+// script then begins a new epoch. A publish ID is a key of its own with the window
+// as its expiry. One Lua script does all that a publication needs, so that a
+// message has its number, is stored and is published at one instant.
+//
+// A room's state lives for a day after the last publication or Tails, and longer
+// where its history or the de-duplication window do. The broker extends the rooms
+// it is subscribed to. When the state is gone, by expiry, eviction or FLUSHALL, the
+// next who asks begins a new epoch: a seq is never given twice within one. What a
+// publication could not store is never stored later: no command is sent twice
+// unless Redis said that it did not run it, so a publication without an ID is not
+// doubled by the broker. One whose answer was lost is answered with
+// broker.ErrUnavailable, and its ID lets its publisher try again.
+//
+// # Who does the work
+//
+// Rooms belong to shards by the hash of their name. In a Cluster a shard is a
+// partition: a hash tag of its own, sharded pub/sub, the same for all gateways;
+// the tags are chosen so that they lie evenly over the slots. Otherwise there are
+// two, which are only this gateway's way to use two connections.
+//
+// Each shard has a lane, whose goroutine takes publications from a queue and sends
+// them as pipelines, one at a time, which keeps the order of a room. After a round
+// trip that failed the lane refuses publications at once, and tries by itself
+// until Redis takes a write again.
+//
+// Each shard has a subscriber: one goroutine that makes the connection, batches
+// joins and leaves and sends probes; one that only reads; and one that decodes and
+// calls the Sink. Between the last two is a bounded inbox. Where it overflows,
+// messages are dropped and counted, and their rooms get Sink.Subscribed again, as
+// all rooms of a connection do that was made anew: it says that something may have
+// been lost, and the receiver reads the log. Sink.Published comes from the lanes,
+// and may run beside the calls of a subscriber.
+//
+// # What proves it
+//
+// A subscriber is proven by a probe that a script publishes to the connection's
+// own channel through the commands' connections. The script writes, so that it
+// fails on a server that was made a replica. A probe that is overdue ends the
+// connection; the next one is made from the name on: DNS, Sentinel or the
+// Cluster's slots. Ready is an error when the last proof is older than
+// Config.ProbeTimeout.
+//
+// The package never blocks a caller but in Range, Tails, Renew, Forget and the
+// Fleet's methods, which end with their context and at the latest after
+// Config.ReadTimeout. It never uses KEYS, SCAN, patterns or text of users in
+// scripts.
+package redis

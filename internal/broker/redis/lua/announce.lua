@@ -1,0 +1,9 @@
+-- Renews the lease of a gateway.
+-- KEYS: sorted set of ids by the end of their lease, hash of ids to members.
+-- ARGV: 1 id; 2 member; 3 ms of the lease.
+local ends = clock() + tonumber(ARGV[3])
+redis.call('ZADD', KEYS[1], digits(ends), ARGV[1])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+redis.call('PEXPIRE', KEYS[1], 86400000)
+redis.call('PEXPIRE', KEYS[2], 86400000)
+return 1

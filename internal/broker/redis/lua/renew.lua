@@ -1,0 +1,20 @@
+-- Begins a new epoch of a room's log, if it still is of the epoch given. What the
+-- log keeps stays, as the new epoch's.
+-- KEYS: the room's state, its stream.
+-- ARGV: 1 epoch that was; 2 the new one; 3 ms that the state lives; 4 channel;
+--   5 PUBLISH or SPUBLISH; 6 messages, 7 bytes, 8 age in ms that the room keeps.
+-- Returns the epoch that holds.
+local key, stream = KEYS[1], KEYS[2]
+local seq, time, total, look, full, stamp, epoch = read(key)
+local before = 0
+if not seq then
+  begin(key, stream, ARGV[2], ARGV[3])
+elseif epoch == ARGV[1] then
+  write(key, seq, time, total, look, full, stamp, ARGV[2])
+  local first = settle(stream, seq, clock(), total, tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]))
+  before = first and first - 1 or seq
+else
+  return epoch
+end
+redis.call(ARGV[5], ARGV[4], struct.pack('>BI8B', 82, before, #ARGV[2]) .. ARGV[2])
+return ARGV[2]

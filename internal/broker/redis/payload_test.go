@@ -1,0 +1,101 @@
+package redis
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+	"testing"
+
+	"github.com/fanfare-ws/fanfare/internal/broker"
+)
+
+// entryOf is what the script makes of a body.
+func entryOf(time, before uint64, body []byte) string {
+	b := binary.BigEndian.AppendUint64(nil, time)
+	b = binary.BigEndian.AppendUint64(b, before)
+	return string(append(b, body...))
+}
+
+func payloadOf(seq uint64, epoch, entry string) string {
+	b := binary.BigEndian.AppendUint64(nil, seq)
+	return string(append(append(b, byte(len(epoch))), epoch+entry...))
+}
+
+func TestPayloadsComeBackAsTheyWere(t *testing.T) {
+	for _, p := range []broker.Publication{
+		{},
+		{From: "Zoë", Event: "e", Data: []byte(`{"a":1}`)},
+		{From: string(bytes.Repeat([]byte("x"), 300)), Data: []byte{0, 0xff}},
+	} {
+		body := appendBody(nil, &p, 7)
+		m, err := decodeMessage("a", payloadOf(9, "epoch", entryOf(1234, 5, body)))
+		if err != nil || m.From != p.From || m.Event != p.Event || !bytes.Equal(m.Data, p.Data) ||
+			m.Stamp != 7 || m.Time != 1234 || m.Seq != 9 || m.Epoch != "epoch" || m.Room != "a" {
+			t.Errorf("%+v became %+v, %v", p, m, err)
+		}
+	}
+}
+
+func TestOtherPayloadsAreRefused(t *testing.T) {
+	good := entryOf(1, 2, appendBody(nil, &broker.Publication{From: "f", Event: "e", Data: []byte(`1`)}, 3))
+	for name, s := range map[string]string{
+		"empty":         "",
+		"no epoch":      payloadOf(1, "", good),
+		"epoch of junk": payloadOf(1, "a b", good),
+		"seq 0":         payloadOf(0, "e", good),
+		"seq past all":  payloadOf(maxSeq+1, "e", good),
+		"time past all": payloadOf(1, "e", entryOf(math.MaxUint64, 2, []byte(good[16:]))),
+		"cut":           payloadOf(1, "e", good[:24]),
+		"cut in a name": payloadOf(1, "e", good[:26]),
+		"other version": payloadOf(1, "e", good[:16]+"\x02"+good[17:]),
+		"long varint":   payloadOf(1, "e", good[:25]+"\x81\x00f\x01e1"),
+		"huge varint":   payloadOf(1, "e", good[:25]+"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
+	} {
+		if m, err := decodeMessage("a", s); err == nil {
+			t.Errorf("%s: %+v", name, m)
+		}
+	}
+}
+
+func TestStampsComeBackFromTheirText(t *testing.T) {
+	for _, stamp := range []uint64{1, 1 << 40, math.MaxUint64} {
+		if text := stampText(stamp); len(text) != 11 || parseStamp(text) != stamp || !validEpoch(text) {
+			t.Errorf("%x is %q", stamp, text)
+		}
+	}
+	for _, text := range []string{"", "-----------", "x", "AAAAAAAAAAB", "AAAAAAAAAAAA"} {
+		if n := parseStamp(text); n != 0 && text != "-----------" {
+			t.Errorf("%q is stamp %x", text, n)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	good := entryOf(1, 2, appendBody(nil, &broker.Publication{From: "f", Event: "e", Data: []byte(`1`)}, 3))
+	f.Add("M" + payloadOf(1, "epoch", good))
+	f.Add("R" + payloadOf(1, "epoch", ""))
+	f.Add(good)
+	f.Add("epoch 12")
+	f.Fuzz(func(t *testing.T, s string) {
+		if p, err := position(s); err == nil && (p.Seq > maxSeq || !validEpoch(p.Epoch)) {
+			t.Errorf("%q: %+v", s, p)
+		}
+		if len(s) == 0 {
+			return
+		}
+		if p, err := decodeReset(s[1:]); err == nil && payloadOf(p.Seq, p.Epoch, "") != s[1:] {
+			t.Errorf("%q: %+v", s, p)
+		}
+		m, err := decodeMessage("a", s[1:])
+		if err != nil {
+			return
+		}
+		// What is taken is what would be made.
+		p := broker.Publication{From: m.From, Event: m.Event, Data: m.Data}
+		before := binary.BigEndian.Uint64([]byte(s[1+9+len(m.Epoch)+8:]))
+		again := payloadOf(m.Seq, m.Epoch, entryOf(uint64(m.Time), before, appendBody(nil, &p, m.Stamp)))
+		if again != s[1:] {
+			t.Errorf("%q became %q", s[1:], again)
+		}
+	})
+}
