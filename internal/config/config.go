@@ -9,19 +9,23 @@ import (
 // Config is all that can be configured. A limit of 0 is none. The fields are
 // explained in the table of options.go.
 type Config struct {
-	File        string // what --config or FANFARE_CONFIG named; empty: no file
-	Listen      string // host:port
-	Admin       Admin
-	Loops       int // 0: one for each processor, see LoopCount
-	Echo        bool
-	Log         Log
-	Heartbeat   Heartbeat
-	Drain       Drain
-	Origins     []string // scheme://host[:port] in lower case without a default port, or "*"; empty: same host only
-	Compression Compression
-	Limits      Limits
-	Dedup       Dedup
-	Rooms       []RoomClass // the first that matches decides; the last matches every room
+	File             string // what --config or FANFARE_CONFIG named; empty: no file
+	Listen           string // host:port
+	Admin            Admin
+	Loops            int // 0: one for each processor, see LoopCount
+	Echo             bool
+	Log              Log
+	Heartbeat        Heartbeat
+	Drain            Drain
+	Origins          []string // scheme://host[:port] in lower case without a default port, or "*"; empty: same host only
+	Compression      Compression
+	Limits           Limits
+	Dedup            Dedup
+	Redis            Redis
+	AcceptRate       int // upgrades a second; 0: any
+	Rebalance        Rebalance
+	MaxConnectionAge time.Duration // 0: any
+	Rooms            []RoomClass   // the first that matches decides; the last matches every room
 
 	sources map[string]string // where a key that is not at its default was set
 }
@@ -70,6 +74,28 @@ type Limits struct {
 	HandshakeTimeout     time.Duration
 	HandshakeBytes       int64 // of one request head
 	HandshakeHeaders     int   // of one request head
+}
+
+// Redis is the broker that gateways share. Without a URL and addresses there is
+// none, and the gateway is a service by itself.
+type Redis struct {
+	URL              string   // redis:// or rediss://, with user, password and database
+	Mode             string   // standalone, sentinel or cluster
+	Addresses        []string // host:port, in place of the URL's
+	SentinelMaster   string
+	SentinelUsername string
+	SentinelPassword string
+	Prefix           string // of every key and channel
+	Partitions       int    // of a cluster
+	CAFile           string // PEM; empty: the system's
+}
+
+// Shared says whether there is a broker that gateways share.
+func (r *Redis) Shared() bool { return r.URL != "" || len(r.Addresses) > 0 }
+
+// Rebalance is whether a gateway sends away what it holds above the mean.
+type Rebalance struct {
+	Enabled bool
 }
 
 // Dedup is how long the id of a publish is remembered.

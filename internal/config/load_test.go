@@ -232,8 +232,8 @@ func TestProblems(t *testing.T) {
 			}},
 		{name: "a pattern that YAML takes for an alias", file: "rooms:\n  - match: *all\n",
 			want: []string{`f.yaml:2: rooms[0].match cannot be an anchor, an alias or a tag (quote what begins with * & or !): it takes 1 to 128 characters of A-Z a-z 0-9 _ - . : @ / and * for any run of characters`}},
-		{name: "classes in a flag", args: []string{"--rooms", `[{"match":"a","slow":{"window_messages":0}}]`},
-			want: []string{`--rooms: rooms cannot be "[{\"match\":\"a\",\"slow\":{\"window_messages\":0}}]": rooms[0].slow.window_messages cannot be "0": it takes a whole number from 1 to 2147483647`}},
+		{name: "classes in a flag", args: []string{"--rooms", `[{"match":"a","slow":{"window_messages":-1}}]`},
+			want: []string{`--rooms: rooms cannot be "[{\"match\":\"a\",\"slow\":{\"window_messages\":-1}}]": rooms[0].slow.window_messages cannot be "-1": it takes a whole number from 0 to 2147483647`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) { wantProblems(t, tt.file, tt.env, tt.args, tt.want) })
 	}

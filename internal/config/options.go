@@ -83,7 +83,7 @@ func (c *Config) options() []option {
 		{key: "compression.enabled", def: "true", value: boolean(&c.Compression.Enabled),
 			what: "permessage-deflate for clients that offer it",
 			why:  "a message is compressed once for all its receivers, so it costs little and saves traffic"},
-	}, append(c.limitOptions(), []option{
+	}, append(append(c.fleetOptions(), c.limitOptions()...), []option{
 		{key: "dedup.window", def: "2m", value: duration(&c.Dedup.Window, 0),
 			what: "time for which the id of a publish is remembered; 0 is not at all",
 			why:  "longer than a client needs to reconnect and send again"},

@@ -50,11 +50,11 @@ func (r *RoomClass) options() []option {
 			what: "for a member past the window: drop skips to the oldest message within it, conflate to the newest of all," +
 				" disconnect closes the connection",
 			why: "the member goes on, is told exactly what it missed, and can fetch it"},
-		{key: "slow.window_messages", def: "256", value: integer(&r.Slow.WindowMessages, 1, maxCount),
-			what: "messages that a member may be behind",
+		{key: "slow.window_messages", def: "256", value: integer(&r.Slow.WindowMessages, 0, maxCount),
+			what: "messages that a member may be behind; 0 is no bound",
 			why:  "as many as the history keeps, so that what was skipped can be fetched"},
-		{key: "slow.window_bytes", def: "1MiB", value: size(&r.Slow.WindowBytes, 1),
-			what: "bytes of messages that a member may be behind",
+		{key: "slow.window_bytes", def: "1MiB", value: size(&r.Slow.WindowBytes, 0),
+			what: "bytes of messages that a member may be behind; 0 is no bound",
 			why:  "some seconds of a mobile link: who is further behind wants what is new"},
 	}
 }

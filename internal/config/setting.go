@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // setting is a field of a Config with the rules for its value.
@@ -108,6 +109,13 @@ func choice(field *string, names ...string) setting {
 	return &scalar[string]{field: field, of: kindText, takes: strings.Join(names, " or "),
 		format: func(s string) string { return s },
 		parse:  func(s string) (string, bool) { return s, slices.Contains(names, s) }}
+}
+
+// text takes anything on one line.
+func text(field *string, takes string) setting {
+	return &scalar[string]{field: field, of: kindText, quoted: true, takes: takes,
+		format: func(s string) string { return s },
+		parse:  func(s string) (string, bool) { return s, !strings.ContainsFunc(s, unicode.IsControl) }}
 }
 
 func level(field *slog.Level) setting {

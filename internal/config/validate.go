@@ -7,10 +7,6 @@ import (
 	"strings"
 )
 
-// envelopeBytes is more than the envelope around a message's data takes: names
-// at their longest, each byte escaped.
-const envelopeBytes = 4 << 10
-
 // Validate tells what is wrong with the values, each by itself and one beside
 // the other, as an Error, or nil.
 func (c *Config) Validate() error {
@@ -67,62 +63,25 @@ func (c *Config) together() Error {
 	if sameAddress(c.Listen, c.Admin.Listen) {
 		conflict("they must differ, or not be of the same interface", "listen", "admin.listen")
 	}
-	l := &c.Limits
-	if l.MessageBytes == 0 {
-		return problems
-	}
-	needs := l.MessageBytes + envelopeBytes
-	if l.ReplyBytes != 0 && l.ReplyBytes < needs {
-		conflict("one reply with a message and its envelope must fit, so the latter takes 0 (none) or at least "+formatSize(needs),
-			"limits.message_bytes", "limits.reply_bytes")
-	}
-	if l.QueuedBytes != 0 && l.QueuedBytes < needs {
-		conflict("one message and its envelope must fit, so the latter takes 0 (none) or at least "+formatSize(needs),
-			"limits.message_bytes", "limits.queued_bytes")
-	}
-	if l.BytesPerSecond != 0 && 2*l.BytesPerSecond < needs {
-		conflict("one message must fit into twice the latter, which takes 0 (none) or at least "+formatSize((needs+1)/2),
-			"limits.message_bytes", "limits.bytes_per_second")
-	}
 	return problems
 }
 
-// roomProblems checks the classes beside each other and the limits.
+// roomProblems tells of classes whose members' queues have no bound.
 func (c *Config) roomProblems() Error {
 	var problems Error
 	for i, class := range c.Rooms {
+		if class.Slow.WindowMessages > 0 || class.Slow.WindowBytes > 0 {
+			continue
+		}
 		name := fmt.Sprintf("rooms[%d]", i)
 		source, ok := c.sources[name]
 		if !ok {
 			source = c.source("rooms")
 		}
-		for j, before := range c.Rooms[:i] {
-			if before.matchesAll() || before.Match == class.Match {
-				problems = append(problems, &Problem{Source: source, Key: name,
-					What: fmt.Sprintf("(match %q) can never be reached: rooms[%d] (match %q) comes first", class.Match, j, before.Match)})
-				break
-			}
-		}
-		if problem := c.windowProblem(class, name, source); problem != nil {
-			problems = append(problems, problem)
-		}
+		problems = append(problems, &Problem{Source: source, Key: name + ".slow",
+			What: fmt.Sprintf("(match %q) has no bound: window_messages and window_bytes cannot both be 0", class.Match)})
 	}
 	return problems
-}
-
-// windowProblem tells of a window that the largest message does not fit into.
-func (c *Config) windowProblem(class RoomClass, name, source string) *Problem {
-	needs := c.Limits.MessageBytes + envelopeBytes
-	if c.Limits.MessageBytes == 0 || class.Slow.WindowBytes >= needs {
-		return nil
-	}
-	limit := c.source("limits.message_bytes")
-	if source == "default" {
-		source = limit
-	}
-	return &Problem{Source: source, Key: name + ".slow.window_bytes",
-		What: fmt.Sprintf("(match %q) is %s and limits.message_bytes is %s (%s): a message and its envelope must fit, so the former takes at least %s",
-			class.Match, formatSize(class.Slow.WindowBytes), formatSize(c.Limits.MessageBytes), limit, formatSize(needs))}
 }
 
 // sameAddress tells whether two listeners cannot both have their addresses.
