@@ -1,0 +1,78 @@
+# What there is to do: make help.
+
+GO      ?= go
+ARGS    ?=
+# Time for each fuzz target in ci and fuzz.
+FUZZTIME ?= 10s
+# Seeds for each fault in faults.
+SEEDS   ?= 3
+
+GOFMT = $(shell $(GO) env GOROOT)/bin/gofmt
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run build test ci bench fuzz faults deps fmt vet staticcheck tidy imports race portable cross
+
+help: ## what there is to do
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+run: ## run the gateway: make run ARGS='--listen :8081'
+	$(GO) run ./cmd/fanfare $(ARGS)
+
+build: ## build bin/fanfare
+	$(GO) build -o bin/fanfare ./cmd/fanfare
+
+test: deps race ## get what the tests need, then run them all with the race detector
+
+ci: deps fmt vet staticcheck tidy imports race portable fuzz cross ## everything that must hold before a change is taken
+	@echo "ci: all passed"
+
+bench: ## run the benchmarks, the comparison with the floor first
+	$(GO) test -run '^$$' -bench . ./internal/fanoutbench
+	$(GO) test -run '^$$' -bench . -benchmem $$($(GO) list ./... | grep -v fanoutbench)
+
+faults: ## run the whole fault suite: make faults SEEDS=20
+	FAULTS_SEEDS=$(SEEDS) $(GO) test -count=1 -run TestFaults -timeout 0 -v ./internal/faulttest
+
+fuzz: ## run every fuzz target for a while: make fuzz FUZZTIME=5m
+	@echo "== fuzz: each target for $(FUZZTIME)"
+	@GO='$(GO)' bash .ci/fuzz '$(FUZZTIME)'
+
+# The steps of test and ci, each by itself.
+
+deps: ## install the foreign programs that tests talk to
+	@echo "== deps: programs that tests talk to"
+	@bash .ci/deps
+
+fmt: ## tell which files gofmt would change
+	@echo "== fmt"
+	@files=$$($(GOFMT) -l cmd internal) && if [ -n "$$files" ]; then echo "not gofmt's form:"; echo "$$files"; exit 1; fi
+
+vet: ## go vet
+	@echo "== vet"
+	@$(GO) vet ./...
+	@$(GO) vet -tags portable ./internal/poll ./internal/loop
+
+staticcheck: ## staticcheck, at the version of go.mod
+	@echo "== staticcheck"
+	@$(GO) tool staticcheck ./...
+
+tidy: ## tell what go mod tidy would change
+	@echo "== tidy"
+	@$(GO) mod tidy -diff
+
+imports: ## tell which package imports what it must not
+	@echo "== imports"
+	@$(GO) test -count=1 ./internal/archtest
+
+race: ## all tests, with the race detector
+	@echo "== test"
+	$(GO) test -race ./...
+
+portable: ## the event loops on poll(2), as other Unixes have them
+	@echo "== portable"
+	$(GO) test -race -tags portable ./internal/poll ./internal/loop
+
+cross: ## build for macOS
+	@echo "== cross: darwin/arm64"
+	@CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) build ./...
