@@ -65,9 +65,10 @@ imports: ## tell which package imports what it must not
 	@echo "== imports"
 	@$(GO) test -count=1 ./internal/archtest
 
-race: ## all tests, with the race detector
+race: ## all tests, with the race detector; fault injection without it, and alone
 	@echo "== test"
-	$(GO) test -race ./...
+	$(GO) test -race $$($(GO) list ./... | grep -v /faulttest)
+	$(GO) test ./internal/faulttest
 
 portable: ## the event loops on poll(2), as other Unixes have them
 	@echo "== portable"

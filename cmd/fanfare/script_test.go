@@ -37,7 +37,9 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
+		Cmds:                scriptCommands(),
 		Setup: func(env *testscript.Env) error {
+			env.Values[gatewayKey{}] = new(running)
 			env.Setenv("READY", strings.TrimPrefix(ready.URL, "http://"))
 			env.Setenv("DRAINING", strings.TrimPrefix(draining.URL, "http://"))
 			env.Setenv("HANGING", hanging.Addr().String())

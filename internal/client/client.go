@@ -24,6 +24,8 @@ type Client struct {
 	conn    *Conn         // nil: not connected
 	changed chan struct{} // closed and replaced when conn or final change
 	final   error         // why Run returned
+
+	over chan struct{} // closed once Run has set final
 }
 
 // New makes a client that is not connected yet. An error wraps ErrConfig.
@@ -37,6 +39,7 @@ func New(cfg Config) (*Client, error) {
 		ledger:  newLedger(cfg.Rooms),
 		emit:    serial(cfg.OnEvent),
 		changed: make(chan struct{}),
+		over:    make(chan struct{}),
 	}, nil
 }
 
@@ -90,6 +93,7 @@ func (c *Client) serve(ctx context.Context, conn *Conn) error {
 
 func (c *Client) finish(result, cause error) error {
 	c.set(nil, result)
+	close(c.over)
 	c.emit(State{Status: Disconnected, Err: cause, Final: true})
 	return result
 }

@@ -50,6 +50,15 @@ type Subscription struct {
 	Last  int                // with no Since: begin that many messages back
 }
 
+// ParsePosition reads EPOCH:SEQ, for a Subscription's Since.
+func ParsePosition(s string) (protocol.Position, error) {
+	p, err := protocol.ParsePosition(s)
+	if err != nil {
+		return p, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return p, nil
+}
+
 const (
 	writeTimeout = 10 * time.Second // a peer that takes no byte for so long is gone
 	closeTimeout = 2 * time.Second  // for the peer's half of the closing handshake
@@ -65,7 +74,7 @@ func (c Config) withDefaults() (Config, *url.URL, error) {
 	}
 	for i := range c.Rooms {
 		if !protocol.ValidRoom(c.Rooms[i].Room) {
-			return c, nil, fmt.Errorf("%w: room %q", ErrConfig, c.Rooms[i].Room)
+			return c, nil, fmt.Errorf("%w: room %q: want 1 to %d characters of A-Z a-z 0-9 _ - . : @ /", ErrConfig, c.Rooms[i].Room, protocol.MaxRoom)
 		}
 	}
 	c.BackoffBase = orDefault(c.BackoffBase, 500*time.Millisecond)

@@ -166,10 +166,10 @@ func (c *Conn) abort(err error) {
 	c.nc.Close()
 }
 
-// write sends one data or control frame. Waiting for other writers ends with
-// ctx; the write itself is bounded by writeTimeout, as a frame that has begun
-// must go out whole.
-func (c *Conn) write(ctx context.Context, op frame.Opcode, payload []byte) error {
+// write sends data frames, in one write, or one control frame. Waiting for other
+// writers ends with ctx; the write itself is bounded by writeTimeout, as a frame
+// that has begun must go out whole.
+func (c *Conn) write(ctx context.Context, op frame.Opcode, payloads ...[]byte) error {
 	select {
 	case c.writing <- struct{}{}:
 	case <-c.done:
@@ -184,16 +184,19 @@ func (c *Conn) write(ctx context.Context, op frame.Opcode, payload []byte) error
 	if c.sealed {
 		return ErrClosed
 	}
-	return c.send(op, payload, writeTimeout)
+	return c.send(writeTimeout, op, payloads...)
 }
 
-// send writes a frame; the caller holds writing.
-func (c *Conn) send(op frame.Opcode, payload []byte, timeout time.Duration) error {
-	// RFC 6455 section 10.3: the mask must not be predictable; the generator
-	// behind the package's functions is seeded by the system and is ChaCha8.
-	var mask [4]byte
-	binary.NativeEndian.PutUint32(mask[:], rand.Uint32())
-	c.out = frame.AppendMasked(c.out[:0], op, payload, mask)
+// send writes frames; the caller holds writing.
+func (c *Conn) send(timeout time.Duration, op frame.Opcode, payloads ...[]byte) error {
+	c.out = c.out[:0]
+	for _, payload := range payloads {
+		// RFC 6455 section 10.3: the mask must not be predictable; the generator
+		// behind the package's functions is seeded by the system and is ChaCha8.
+		var mask [4]byte
+		binary.NativeEndian.PutUint32(mask[:], rand.Uint32())
+		c.out = frame.AppendMasked(c.out, op, payload, mask)
+	}
 	_ = c.nc.SetWriteDeadline(time.Now().Add(timeout)) // Write tells if it failed
 	_, err := c.nc.Write(c.out)
 	if cap(c.out) > scratchKept {
@@ -225,5 +228,5 @@ func (c *Conn) sendClose(ctx context.Context, code uint16, reason string) error 
 		return nil
 	}
 	c.sealed = true
-	return c.send(frame.OpClose, frame.AppendCloseBody(nil, code, reason), closeTimeout)
+	return c.send(closeTimeout, frame.OpClose, frame.AppendCloseBody(nil, code, reason))
 }

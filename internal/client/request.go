@@ -96,24 +96,34 @@ type call struct {
 }
 
 func (c *Conn) begin(ctx context.Context, build func(dst []byte, id string) []byte) (*call, error) {
-	reply := make(chan protocol.Server, 1)
-	c.mu.Lock()
-	c.asked++
-	k := &call{conn: c, id: strconv.FormatUint(c.asked, 10), reply: reply}
-	c.pending[k.id] = reply
-	c.mu.Unlock()
-
+	k := c.register()
 	request := build(nil, k.id)
-	limit := c.welcome.MessageBytes
-	if limit > 0 && int64(len(request)) > limit {
-		k.forget()
-		return nil, fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooBig, len(request), limit)
+	err := c.fits(request)
+	if err == nil {
+		err = c.write(ctx, frame.OpText, request)
 	}
-	if err := c.write(ctx, frame.OpText, request); err != nil {
+	if err != nil {
 		k.forget()
 		return nil, err
 	}
 	return k, nil
+}
+
+func (c *Conn) register() *call {
+	reply := make(chan protocol.Server, 1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked++
+	k := &call{conn: c, id: strconv.FormatUint(c.asked, 10), reply: reply}
+	c.pending[k.id] = reply
+	return k
+}
+
+func (c *Conn) fits(request []byte) error {
+	if limit := c.welcome.MessageBytes; limit > 0 && int64(len(request)) > limit {
+		return fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooBig, len(request), limit)
+	}
+	return nil
 }
 
 func (k *call) wait(ctx context.Context) (protocol.Server, error) {

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	neturl "net/url"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"github.com/fanfare-ws/fanfare/internal/client"
+)
+
+// urlFlag adds the flag --url of a command that is a client.
+func urlFlag(flags *pflag.FlagSet, url *string) {
+	flags.StringVar(url, "url", "http://127.0.0.1:8080", "the gateway: http, https, ws or wss")
+}
+
+// clientError makes what the client found wrong with the command line end with
+// exit code 2.
+func clientError(err error) error {
+	if errors.Is(err, client.ErrConfig) {
+		return usageError(errors.New(clientText(err)))
+	}
+	return err
+}
+
+// clientText is an error of the client about its configuration, for those who do
+// not know that there is one.
+func clientText(err error) string {
+	return strings.TrimPrefix(err.Error(), client.ErrConfig.Error()+": ")
+}
+
+// unreachable says, in one line, why there is no connection to url and what may
+// help.
+func unreachable(url string, err error) error {
+	var noHost *net.DNSError
+	var refused *client.RefusedError
+	var closed *client.CloseError
+	var what, hint string
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		what, hint = "connection refused", "nothing listens there: is a gateway running? fanfare serve"
+	case errors.As(err, &noHost):
+		what, hint = "no such host", "is --url right?"
+	case errors.As(err, &refused):
+		what = refused.Error()
+		if refused.Status == http.StatusNotFound {
+			hint = "is that the address of a gateway, and not its admin address?"
+		}
+	case errors.As(err, &closed):
+		what = closed.Error()
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		what, hint = "no answer in time", "is that the address of a gateway?"
+	default:
+		what = innermost(err).Error()
+	}
+	if hint != "" {
+		what += "; " + hint
+	}
+	return fmt.Errorf("%s: %s", shown(url), strings.TrimSpace(what))
+}
+
+// link follows how a publisher's connection fares.
+type link struct {
+	url string
+
+	mu    sync.Mutex
+	state client.State // the newest that is no attempt
+	told  bool
+}
+
+// event is a client's OnEvent.
+func (l *link) event(e client.Event) {
+	s, ok := e.(client.State)
+	if !ok || s.Status == client.Connecting {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.state = s
+	if s.Status == client.Disconnected && !s.Final && !l.told && isTerminal(os.Stderr) {
+		// Who waits at a terminal wants to know what for; a script gets the one
+		// line at the end.
+		l.told = true
+		note("%v (trying again)", unreachable(l.url, s.Err))
+	}
+}
+
+func (l *link) last() client.State {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// innermost is the error that all others of a chain only put into words.
+func innermost(err error) error {
+	for {
+		next := errors.Unwrap(err)
+		if next == nil {
+			return err
+		}
+		err = next
+	}
+}
+
+// shown is the part of a URL that may be printed: its query may hold a token,
+// and its user a password.
+func shown(url string) string {
+	u, err := neturl.Parse(url)
+	if err != nil {
+		return "--url"
+	}
+	return (&neturl.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+}
+
+// note tells people something on the way, in one line.
+func note(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "fanfare: "+format+"\n", args...)
+}

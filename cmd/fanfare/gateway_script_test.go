@@ -1,0 +1,159 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// patience bounds whatever a script waits for, on a machine that is busy.
+const patience = 30 * time.Second
+
+// scriptCommands are what scripts can do besides testscript's own:
+//
+//	gateway start [FLAG...]  run a gateway; $URL is where. Again after stop: in its place
+//	gateway stop             end it, and wait until it has gone
+//	cutter BYTES TIMES       $CUT leads to the gateway, but its first TIMES connections end after
+//	                         as many BYTES from the client
+//	await FILE REGEXP        wait until a file has a match
+//	signal FILE NAME         send INT or TERM to the process whose number is in the file
+func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
+	return map[string]func(ts *testscript.TestScript, neg bool, args []string){
+		"gateway": gatewayCommand, "cutter": cutterCommand, "await": awaitCommand, "signal": signalCommand,
+	}
+}
+
+type running struct {
+	*exec.Cmd
+	output io.Closer
+}
+
+func (r *running) stop() {
+	_ = r.Process.Kill() // it is gone already, or ends now
+	_ = r.Wait()
+	_ = r.output.Close()
+}
+
+// gatewayKey is where a script's environment keeps its gateway.
+type gatewayKey struct{}
+
+func gatewayCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: gateway start [FLAG...] | gateway stop")
+	}
+	held := ts.Value(gatewayKey{}).(*running)
+	if args[0] == "stop" {
+		held.stop()
+		return
+	}
+	listen := "127.0.0.1:0"
+	if was := ts.Getenv("URL"); was != "" {
+		listen = strings.TrimPrefix(was, "http://")
+	}
+	path, err := exec.LookPath("fanfare")
+	ts.Check(err)
+	flags := append([]string{"serve", "--listen", listen, "--admin-listen", "127.0.0.1:0", "--log-level", "error"}, args[1:]...)
+	held.Cmd = exec.Command(path, flags...)
+	for _, name := range []string{"PATH", "GOCOVERDIR"} {
+		held.Env = append(held.Env, name+"="+ts.Getenv(name))
+	}
+	held.Stderr = os.Stderr
+	stdout, err := held.StdoutPipe()
+	ts.Check(err)
+	held.output = stdout
+	ts.Check(held.Start())
+	ts.Defer(held.stop)
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	url := regexp.MustCompile(`http://[^ ]+`).FindString(line)
+	if err != nil || url == "" {
+		ts.Fatalf("the gateway said %q, %v", line, err)
+	}
+	ts.Setenv("URL", url)
+}
+
+func cutterCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: cutter BYTES TIMES")
+	}
+	bytes, err := strconv.ParseInt(args[0], 10, 64)
+	ts.Check(err)
+	times, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(func() { l.Close() })
+	gateway := strings.TrimPrefix(ts.Getenv("URL"), "http://")
+	ts.Setenv("CUT", "http://"+l.Addr().String())
+	go func() {
+		for n := 0; ; n++ {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			limit := bytes
+			if n >= times {
+				limit = 1 << 40
+			}
+			go forward(near, gateway, limit)
+		}
+	}()
+}
+
+// forward ends both ways once the client has sent limit bytes, or either side
+// has gone.
+func forward(near net.Conn, to string, limit int64) {
+	defer near.Close()
+	far, err := net.Dial("tcp", to)
+	if err != nil {
+		return
+	}
+	defer far.Close()
+	go func() {
+		_, _ = io.Copy(near, far)
+		near.Close()
+	}()
+	_, _ = io.CopyN(far, near, limit)
+}
+
+func awaitCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: await FILE REGEXP")
+	}
+	want, err := regexp.Compile(`(?m)` + args[1])
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		text, _ := os.ReadFile(ts.MkAbs(args[0])) // it may have to be made yet
+		if want.Match(text) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			ts.Fatalf("%s has no %q: %s", args[0], args[1], text)
+		}
+	}
+}
+
+func signalCommand(ts *testscript.TestScript, neg bool, args []string) {
+	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM}
+	if neg || len(args) != 2 || signals[args[1]] == 0 {
+		ts.Fatalf("usage: signal FILE INT|TERM")
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(ts.ReadFile(args[0])))
+	ts.Check(err)
+	ts.Check(syscall.Kill(pid, signals[args[1]]))
+}

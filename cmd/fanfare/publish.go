@@ -1,0 +1,236 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/spf13/cobra"
+
+	"github.com/fanfare-ws/fanfare/internal/client"
+)
+
+// longestLine bounds what a line of stdin may take of memory; the gateway's own
+// limit is far below.
+const longestLine = 64 << 20
+
+func publishCommand() *cobra.Command {
+	p := &publisher{}
+	cmd := &cobra.Command{
+		Use:   "publish ROOM [DATA|-]",
+		Short: "Publish messages to a room",
+		Long: `Publishes DATA to a room. DATA is sent as it is if it is one JSON value (an object, a number, "a quoted
+string", true, null ...), and as a JSON string otherwise; --text makes it a string in any case.
+
+Without DATA, or with -, each line of stdin is a message, read in the same way, and sent as it comes, in the
+order of the lines; empty lines are skipped. A message that cannot be published ends the command; those before
+it have been published, and a few of those behind it may have been.
+
+Lost connections are made again, and what was not acknowledged is sent again with the same id, so that it is
+stored once. That goes on for --timeout, counted for each message anew.
+
+Nothing is printed but errors; --json prints {"room","epoch","seq","duplicate"} for each message.
+
+Exit codes: 0 all is published; 1 something is not: no gateway, no answer in time, or it was refused; 2 the
+command line cannot be.`,
+		Example: `  fanfare publish lobby hello
+  fanfare publish lobby '{"text":"hi"}' --event chat
+  fanfare publish lobby -- -5
+  seq 1000 | fanfare publish lobby -
+  tail -f app.log | fanfare publish logs --text
+  fanfare publish orders '{"n":17}' --id order-17 --json`,
+		Args: usage(cobra.RangeArgs(1, 2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p.room = args[0]
+			if len(args) == 1 || args[1] == "-" {
+				return p.run(cmd.Context(), p.lines(cmd.InOrStdin()))
+			}
+			return p.run(cmd.Context(), p.one(args[1]))
+		},
+	}
+	flags := cmd.Flags()
+	urlFlag(flags, &p.url)
+	flags.StringVar(&p.options.Event, "event", "", "the message's event, a name of the application's own")
+	flags.StringVar(&p.options.ID, "id", "", "the message's id: published again within two minutes (unless the gateway\nis configured otherwise) it is stored once; line N of stdin has the id ID-N")
+	flags.BoolVar(&p.text, "text", false, "send a JSON string also where DATA or the line is JSON")
+	flags.DurationVar(&p.timeout, "timeout", 10*time.Second, "how long to try for each message, connecting included")
+	flags.BoolVar(&p.asJSON, "json", false, "print where each message stands in the room's log, a JSON object a line")
+	return cmd
+}
+
+// publisher is what the command line of publish says.
+type publisher struct {
+	room, url    string
+	options      client.PublishOptions
+	text, asJSON bool
+	timeout      time.Duration
+}
+
+// source gives messages to a channel that it does not close; its error ends the
+// command once those have been published.
+type source struct {
+	many bool
+	send func(ctx context.Context, to chan<- client.Outgoing) error
+}
+
+func (p *publisher) run(ctx context.Context, from source) error {
+	longest := p.options
+	if from.many && longest.ID != "" {
+		longest.ID += "-1000000000"
+	}
+	if err := client.CheckPublish(p.room, longest); err != nil {
+		return clientError(err)
+	}
+	if p.timeout <= 0 {
+		return usageError(errors.New("--timeout: want more than 0"))
+	}
+	l := &link{url: p.url}
+	c, err := client.New(client.Config{URL: p.url, OnEvent: l.event, DialTimeout: min(p.timeout, 10*time.Second)})
+	if err != nil {
+		return clientError(err)
+	}
+	ctx, end := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { _ = c.Run(ctx) }) // its end is PublishAll's
+	err = p.publish(ctx, c, from)
+	state := l.last()
+	end()
+	running.Wait()
+	return p.explain(err, state)
+}
+
+// publish publishes what the source gives.
+func (p *publisher) publish(ctx context.Context, c *client.Client, from source) error {
+	done, finish := func(client.Outgoing, client.Published) {}, func() error { return nil }
+	if p.asJSON {
+		// Who stops reading has no say in what is published.
+		out := newOutput(os.Stdout, func() {})
+		finish = func() error { return out.close(0) }
+		done = func(_ client.Outgoing, at client.Published) {
+			out.lines <- jsonLine(receipt{at.Room, at.Epoch, at.Seq, at.Duplicate})
+		}
+	}
+	messages, ended := make(chan client.Outgoing, 256), make(chan error, 1)
+	// It ends with its source or ctx; one that waits for stdin, with the process.
+	go func() {
+		ended <- from.send(ctx, messages)
+		close(messages)
+	}()
+	err := c.PublishAll(ctx, client.Stream{From: messages, Done: done, Patience: p.timeout})
+	if err == nil {
+		err = <-ended
+	}
+	return errors.Join(err, finish())
+}
+
+// receipt is a line of publish --json.
+type receipt struct {
+	Room      string `json:"room"`
+	Epoch     string `json:"epoch"`
+	Seq       uint64 `json:"seq"`
+	Duplicate bool   `json:"duplicate"`
+}
+
+// one is the source of a message on the command line.
+func (p *publisher) one(data string) source {
+	return source{send: func(_ context.Context, to chan<- client.Outgoing) error {
+		m, err := p.message([]byte(data))
+		if err == nil {
+			to <- m
+		}
+		return err
+	}}
+}
+
+// lines is the source of the messages that stand in r, a line each.
+func (p *publisher) lines(r io.Reader) source {
+	return source{many: true, send: func(ctx context.Context, to chan<- client.Outgoing) error {
+		in := bufio.NewScanner(r)
+		in.Buffer(make([]byte, 0, 64<<10), longestLine)
+		line := 1
+		for ; in.Scan(); line++ {
+			if len(in.Bytes()) == 0 {
+				continue
+			}
+			m, err := p.message(in.Bytes())
+			if err != nil {
+				return fmt.Errorf("line %d: %w", line, err)
+			}
+			if m.Line = line; m.ID != "" {
+				m.ID += "-" + strconv.Itoa(line)
+			}
+			select {
+			case to <- m:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if errors.Is(in.Err(), bufio.ErrTooLong) {
+			return fmt.Errorf("line %d: longer than any gateway takes: more than %d bytes", line, longestLine)
+		}
+		if in.Err() != nil {
+			return fmt.Errorf("stdin: %w", in.Err())
+		}
+		return nil
+	}}
+}
+
+var errNotUTF8 = errors.New("not UTF-8, which a message must be")
+
+// message reads DATA or a line.
+func (p *publisher) message(text []byte) (client.Outgoing, error) {
+	if !utf8.Valid(text) {
+		return client.Outgoing{}, errNotUTF8
+	}
+	m := client.Outgoing{Room: p.room, PublishOptions: p.options}
+	if !p.text && json.Valid(text) {
+		m.Data = bytes.Clone(text)
+		return m, nil
+	}
+	data, err := jsontext.AppendQuote(nil, text)
+	m.Data = data
+	return m, err
+}
+
+// explain puts what ended publishing into one line; state is that of the
+// connection then.
+func (p *publisher) explain(err error, state client.State) error {
+	var unpublished *client.UnpublishedError
+	if !errors.As(err, &unpublished) {
+		if errors.Is(err, client.ErrPermanent) {
+			return unreachable(p.url, err)
+		}
+		return err
+	}
+	where := ""
+	if line := unpublished.Message.Line; line > 0 {
+		where = fmt.Sprintf("line %d: ", line)
+	}
+	switch cause := unpublished.Err; {
+	case errors.Is(cause, client.ErrPermanent):
+		err = unreachable(p.url, cause)
+	case errors.Is(cause, client.ErrTooBig):
+		err = cause
+	case !errors.Is(cause, context.DeadlineExceeded):
+		err = fmt.Errorf("%s: publish to %q: %w", shown(p.url), p.room, innermost(cause))
+	case state.Status == client.Connected && unpublished.Last != nil:
+		err = fmt.Errorf("%s: not published in %v: %w", shown(p.url), p.timeout, innermost(unpublished.Last))
+	case state.Status == client.Connected:
+		err = fmt.Errorf("%s: no answer in %v", shown(p.url), p.timeout)
+	case state.Err != nil:
+		err = unreachable(p.url, state.Err)
+	default:
+		err = unreachable(p.url, cause)
+	}
+	return fmt.Errorf("%s%w", where, err)
+}
