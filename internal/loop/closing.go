@@ -1,10 +1,18 @@
 package loop
 
 import (
+	"time"
+
 	"github.com/fanfare-ws/fanfare/internal/frame"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
 	"github.com/fanfare-ws/fanfare/internal/poll"
 )
+
+// slowLinger is how long a slow consumer may take to read up to its close frame,
+// which lies behind all that the kernel has for it: by 2 s it would seldom get
+// there, and never learn why it was closed. Its rooms have let it go by then: what
+// it still holds is a frame that has begun, and its unread replies.
+const slowLinger = 10 * time.Second
 
 // Close sends a close frame behind what is queued, waits up to Config.Linger for
 // the peer's, and ends the socket. c is no longer Ready, takes no Send and gives
@@ -42,7 +50,11 @@ func (l *Loop) leave(c *Conn, why metrics.CloseReason) {
 	c.why = why
 	c.state = closing
 	c.hold |= holdState
-	l.schedule(c, l.now+int64(l.cfg.Linger))
+	linger := l.cfg.Linger
+	if why == metrics.CloseSlowConsumer {
+		linger = max(linger, slowLinger)
+	}
+	l.schedule(c, l.now+int64(linger))
 	l.leaveLater(c)
 }
 
@@ -128,6 +140,18 @@ func (l *Loop) tellClosed(c *Conn) {
 // stopAll closes all connections; see Stop.
 func (l *Loop) stopAll() {
 	l.stopping = true
+	l.Hurry()
+	for _, c := range l.slots {
+		if c != nil && c.state == open {
+			c.Close(frame.CodeGoingAway, "the gateway is going away", metrics.CloseShutdown)
+		}
+	}
+}
+
+// Hurry lets no one hold up an end who is not open: an unfinished handshake is
+// refused with 503 now, and who is closing has no longer than Config.Linger. Only
+// on the loop's goroutine.
+func (l *Loop) Hurry() {
 	for _, c := range l.slots {
 		if c == nil {
 			continue
@@ -140,8 +164,10 @@ func (l *Loop) stopAll() {
 				Header:  [][2]string{{"Retry-After", "1"}},
 				Reason:  frame.ReasonDraining,
 			})
-		case open:
-			c.Close(frame.CodeGoingAway, "the gateway is going away", metrics.CloseShutdown)
+		case closing:
+			if soon := l.now + int64(l.cfg.Linger); soon < c.due {
+				l.schedule(c, soon)
+			}
 		}
 	}
 }

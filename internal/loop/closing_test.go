@@ -1,8 +1,10 @@
 package loop
 
 import (
+	"bytes"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -120,6 +122,26 @@ func TestCloseGivesUpAfterTheLinger(t *testing.T) {
 	s.advance(200 * time.Millisecond)
 	s.settle("the socket is freed", func() bool { return s.loop.Conns() == 0 })
 	c.wantEnd()
+}
+
+func TestSlowConsumerHasTimeToReadUpToItsClose(t *testing.T) {
+	clock := new(atomic.Int64)
+	cfg := Config{Linger: 2 * time.Second, Clock: clock.Load}
+	s, c, conn, shared := blockedConn(t, cfg, &handler{})
+	s.clock = clock
+	s.do(func() { conn.Close(4003, "slow consumer", metrics.CloseSlowConsumer) })
+	s.advance(slowLinger - time.Second)
+	for {
+		f := c.frame()
+		if f.Header.OpCode == frame.OpClose {
+			break
+		}
+		if !bytes.Equal(f.Payload, shared[4:]) {
+			t.Fatal("a shared frame was cut")
+		}
+	}
+	s.advance(2 * time.Second)
+	s.settle("the socket is freed", func() bool { return s.loop.Conns() == 0 })
 }
 
 func TestPeerThatShutsItsWritingSideGetsItsAnswers(t *testing.T) {

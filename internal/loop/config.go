@@ -13,11 +13,11 @@ import (
 type Config struct {
 	Head             frame.HeadLimits // of the request head; beyond it 431
 	HandshakeTimeout time.Duration    // for all of the head, not per read; beyond it 408
-	Gate             *Gate            // caps unfinished handshakes over all loops; nil is none
+	Gate             *Gate            // caps unfinished handshakes and plain requests over all loops; nil is none
 
-	HeartbeatInterval time.Duration // a ping after that long without a frame
-	HeartbeatTimeout  time.Duration // without a frame, inside one message, or with a blocked socket: the end
-	Linger            time.Duration // for the closing handshake; 0 is 2 s
+	HeartbeatInterval time.Duration // a ping after that long without anything received
+	HeartbeatTimeout  time.Duration // without anything received, inside one message, or with a blocked socket: the end
+	Linger            time.Duration // for the closing handshake; 0 is 2 s. A slow consumer has slowLinger
 
 	MessageBytes int64 // of a client's message, also inflated; beyond it 1009
 	Fragments    int   // frames of one message

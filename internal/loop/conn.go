@@ -23,7 +23,7 @@ type Conn struct {
 	Data any
 
 	reader   frame.Reader
-	lastSeen int64 // when a frame was last complete, or the socket adopted
+	lastSeen int64 // when something was last received, or the socket adopted
 
 	messageAt int64 // when the unfinished message or frame began; 0 is none
 	pingAt    int64 // the last ping
@@ -106,7 +106,7 @@ func (c *Conn) setPeer(p netip.AddrPort) {
 // Deflate says whether permessage-deflate was negotiated.
 func (c *Conn) Deflate() bool { return c.flags&flagDeflate != 0 }
 
-// LastSeen is when the last frame was complete, as Loop.Now.
+// LastSeen is when something was last received, as Loop.Now.
 func (c *Conn) LastSeen() int64 { return c.lastSeen }
 
 // Ready says whether shared bytes may be written now: c is open, has nothing of

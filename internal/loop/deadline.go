@@ -69,12 +69,12 @@ func (l *Loop) judgeOpen(c *Conn) {
 		l.metrics.HeartbeatTimeout(metrics.HeartbeatWrite)
 		c.Close(codeHeartbeat, "nothing is read", metrics.CloseHeartbeat)
 		return
-	case c.messageAt != 0 && l.now-c.messageAt >= timeout:
-		c.Close(frame.CodePolicy, "a message was not complete in time", metrics.CloseSlowMessage)
-		return
-	case c.messageAt == 0 && l.now-c.lastSeen >= timeout:
+	case l.now-c.lastSeen >= timeout:
 		l.metrics.HeartbeatTimeout(metrics.HeartbeatSilent)
 		c.Close(codeHeartbeat, "heartbeat timeout", metrics.CloseHeartbeat)
+		return
+	case c.messageAt != 0 && l.now-c.messageAt >= timeout:
+		c.Close(frame.CodePolicy, "a message was not complete in time", metrics.CloseSlowMessage)
 		return
 	}
 	if interval := int64(l.cfg.HeartbeatInterval); interval > 0 &&
@@ -108,10 +108,9 @@ func (l *Loop) nextLook(c *Conn) int64 {
 	if timeout == 0 {
 		return next
 	}
+	next = min(next, c.lastSeen+timeout)
 	if c.messageAt != 0 {
 		next = min(next, c.messageAt+timeout)
-	} else {
-		next = min(next, c.lastSeen+timeout)
 	}
 	if blockedAt, blocked := c.Blocked(); blocked {
 		next = min(next, blockedAt+timeout)

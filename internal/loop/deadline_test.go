@@ -126,6 +126,23 @@ func TestUnfinishedMessageEnds(t *testing.T) {
 	s.wantClosed(metrics.CloseSlowMessage)
 }
 
+func TestPeerThatFallsSilentInsideAFrameTimesOut(t *testing.T) {
+	s := serveManual(t, heartbeats, &handler{})
+	c := s.connect()
+	c.write(masked(frame.OpText, "cut off")[:9])
+	s.do(func() {})
+	s.steps(61, func(int) {})
+	s.wantClosed(metrics.CloseHeartbeat)
+	for {
+		if f := c.frame(); f.Header.OpCode == frame.OpClose {
+			if string(f.Payload[:2]) != "\x0f\xa2" {
+				t.Errorf("closed with % x, want 4002", f.Payload[:2])
+			}
+			break
+		}
+	}
+}
+
 func TestEndlessPingsAreNoUnfinishedMessage(t *testing.T) {
 	var conn *Conn
 	s := serveManual(t, heartbeats, &handler{open: func(c *Conn) { conn = c }})

@@ -8,8 +8,9 @@ import (
 	"github.com/fanfare-ws/fanfare/internal/frame"
 )
 
-// Gate caps unfinished handshakes over all loops, in all and for one address. An
-// IPv6 address counts as its /64, for a client has that many.
+// Gate caps unfinished handshakes over all loops, and with them the requests that
+// are no upgrade until they are answered, in all and for one address. An IPv6
+// address counts as its /64, for a client has that many.
 type Gate struct {
 	total, perAddress int
 
@@ -51,7 +52,7 @@ func (g *Gate) enter(addr netip.Addr) *frame.Refusal {
 	return nil
 }
 
-// leave is owed for each enter that did not refuse.
+// leave is owed for each enter that did not refuse. Any goroutine may call it.
 func (g *Gate) leave(addr netip.Addr) {
 	addr = network(addr)
 	g.mu.Lock()

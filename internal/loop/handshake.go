@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/fanfare-ws/fanfare/internal/frame"
@@ -153,6 +154,7 @@ func (l *Loop) plain(c *Conn, b []byte) {
 		})
 		return
 	}
+	leave := l.keepPlace(c)
 	l.handshakeOver(c)
 	// The duplicate below shares the registration, so closing would not end it.
 	_ = l.poller.Remove(int(c.fd))
@@ -161,15 +163,35 @@ func (l *Loop) plain(c *Conn, b []byte) {
 	_ = file.Close()
 	c.fd = -1
 	l.end(c)
-	if err == nil {
-		l.cfg.Plain(&plainConn{Conn: conn, read: append([]byte(nil), b...)})
+	if err != nil {
+		leave()
+		return
 	}
+	l.cfg.Plain(&plainConn{Conn: conn, read: append([]byte(nil), b...), leave: leave})
 }
 
-// plainConn yields first what the loop has read.
+// keepPlace lets c's place at the gate be given back later than its handshake is
+// over, once: who holds requests open must not hold more than handshakes.
+func (l *Loop) keepPlace(c *Conn) (leave func()) {
+	if c.flags&flagAdmitted == 0 {
+		return func() {}
+	}
+	c.flags &^= flagAdmitted
+	addr := c.Peer().Addr()
+	return sync.OnceFunc(func() { l.cfg.Gate.leave(addr) })
+}
+
+// plainConn yields first what the loop has read. It has a place at the gate until
+// it is closed.
 type plainConn struct {
 	net.Conn
-	read []byte
+	read  []byte
+	leave func()
+}
+
+func (p *plainConn) Close() error {
+	defer p.leave()
+	return p.Conn.Close()
 }
 
 func (p *plainConn) Read(b []byte) (int, error) {

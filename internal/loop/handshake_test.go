@@ -162,3 +162,20 @@ func TestPlainRequestIsHandedOverWithItsBytes(t *testing.T) {
 	}
 	s.settle("the loop has forgotten it", func() bool { return s.loop.Conns() == 0 })
 }
+
+// Requests that are no upgrade cost a goroutine each: who does not let them end
+// must not have more of them than of handshakes.
+func TestAPlainRequestKeepsItsPlaceUntilItIsClosed(t *testing.T) {
+	conns := make(chan net.Conn, 2)
+	s := serve(t, Config{Gate: NewGate(0, 1), Plain: func(c net.Conn) { conns <- c }}, &handler{})
+	request := []byte("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+	s.dial().write(request)
+	plain := await(t, conns)
+	s.settle("the loop has forgotten it", func() bool { return s.loop.Conns() == 0 })
+	s.dial().wantRefusal(429, frame.ReasonHandshakesPerAddress)
+	plain.Close()
+	plain.Close() // as net/http may
+	s.connect().Close()
+	s.dial().write(request)
+	await(t, conns).Close()
+}

@@ -72,14 +72,14 @@ func (l *Loop) received(c *Conn, b []byte) {
 
 // receivedFrames feeds bytes to the frame reader and acts on what it finds.
 func (l *Loop) receivedFrames(c *Conn, b []byte) {
+	if len(b) > 0 {
+		c.lastSeen = l.now
+	}
 	for len(b) > 0 && c.state != closed && c.flags&flagDiscard == 0 {
 		event, n, err := c.reader.Next(b, &l.readers[c.flags&(flagDeflate|flagBinary)])
 		b = b[n:]
-		if event.Frames > 0 {
-			c.lastSeen = l.now
-			if c.state == open {
-				l.handler.Control(c, event.Frames)
-			}
+		if event.Frames > 0 && c.state == open {
+			l.handler.Control(c, event.Frames)
 		}
 		if err != nil {
 			l.violated(c, err)

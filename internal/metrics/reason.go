@@ -24,7 +24,7 @@ const (
 	CloseDrain                           // gateway: 1012
 	CloseRebalance                       // gateway: 1012, more than the fleet's mean
 	CloseAge                             // gateway: 1012, older than connections may be
-	CloseShutdown                        // gateway: ended at once by a second signal
+	CloseShutdown                        // gateway: 1001, left over at the end of a drain
 	CloseInternal                        // gateway: 1011, a fault of ours
 	closeReasons
 )
