@@ -16,13 +16,16 @@ func (b *Broker) advise() {
 	look := func(ctx context.Context, node *goredis.Client) error {
 		address := node.Options().Addr
 		settings := make(map[string]string)
-		for _, name := range []string{"maxmemory", "maxmemory-policy", "appendonly", "save", "client-output-buffer-limit"} {
+		for _, name := range []string{"maxmemory", "maxmemory-policy", "appendonly", "save", "client-output-buffer-limit", "min-replicas-to-write"} {
 			got, err := node.ConfigGet(ctx, name).Result()
 			if err != nil {
 				b.cfg.Log.Debug("redis settings not looked at", "address", address, "error", err)
 				return nil
 			}
 			settings[name] = got[name]
+		}
+		if b.cfg.Mode == Standalone {
+			delete(settings, "min-replicas-to-write") // nothing takes its place
 		}
 		for _, a := range advice(settings) {
 			b.cfg.Log.Warn("redis setting breaks a promise", "address", address, "setting", a.setting, "promise", a.promise)
@@ -65,6 +68,10 @@ func advice(settings map[string]string) []warning {
 	if hard, ok := pubsubLimit(settings["client-output-buffer-limit"]); ok && hard > 0 && hard < pubsubLeast {
 		found = append(found, warning{"client-output-buffer-limit pubsub, hard limit " + strconv.FormatInt(hard, 10),
 			"deliveries are not interrupted by a burst: redis ends a subscriber whose buffer passes the limit, and its rooms are read again; use pubsub 256mb 64mb 60"})
+	}
+	if settings["min-replicas-to-write"] == "0" {
+		found = append(found, warning{"min-replicas-to-write 0",
+			"a message acknowledged survives a failover: a master whose replicas lag, or that is cut off from them, acknowledges what its successor will not have; use 1, with min-replicas-max-lag 10"})
 	}
 	return found
 }

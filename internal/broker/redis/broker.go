@@ -26,6 +26,8 @@ type Broker struct {
 	lanes     []*lane
 	id        string // of this process, drawn at random
 	refusals  refusals
+	fencing   fencing
+	master    *master         // nil but in the mode Sentinel
 	ctx       context.Context // ends with Close
 	cancel    context.CancelFunc
 	done      sync.WaitGroup
@@ -54,11 +56,16 @@ func New(cfg Config) (*Broker, error) {
 		return nil, err
 	}
 	quiet()
+	var m *master
+	if cfg.Mode == Sentinel {
+		m = newMaster(&cfg, options)
+	}
 	b := &Broker{
 		cfg: cfg, sharded: cfg.Mode == Cluster, publish: "PUBLISH",
-		id: strings.ToLower(crand.Text()[:16]), client: goredis.NewUniversalClient(options),
+		id: strings.ToLower(crand.Text()[:16]), client: goredis.NewUniversalClient(options), master: m,
 	}
 	b.refusals.init(b)
+	b.fencing.init(b)
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	hashTags := make([]string, standaloneShards)
 	if b.sharded {
@@ -86,6 +93,10 @@ func (b *Broker) Start(sink broker.Sink) {
 		return
 	}
 	b.done.Go(b.refusals.run)
+	b.done.Go(b.fencing.run)
+	if b.master != nil {
+		b.done.Go(b.watchMaster)
+	}
 	b.done.Go(b.keep)
 	for i := range b.shards {
 		b.done.Go(b.lanes[i].run)
@@ -107,6 +118,7 @@ func (b *Broker) Close() {
 	b.done.Wait()
 	if first {
 		b.client.Close()
+		b.master.close()
 	}
 }
 

@@ -44,6 +44,8 @@ func TestSettingsThatBreakAPromise(t *testing.T) {
 		{"client-output-buffer-limit", "pubsub 33554432 8388608 60", "client-output-buffer-limit"},
 		{"client-output-buffer-limit", "pubsub 0 0 0", ""},
 		{"client-output-buffer-limit", "pubsub junk", ""},
+		{"min-replicas-to-write", "0", "min-replicas-to-write 0"},
+		{"min-replicas-to-write", "1", ""},
 	} {
 		settings := make(map[string]string)
 		for k, v := range good {

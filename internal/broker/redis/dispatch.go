@@ -1,6 +1,8 @@
 package redis
 
 import (
+	"time"
+
 	"github.com/fanfare-ws/fanfare/internal/broker"
 )
 
@@ -43,6 +45,7 @@ type delivery struct {
 	messages  []broker.Message
 	confirmed []string
 	last      map[string]uint64 // seqs of messages, since they must ascend within a call
+	doubts    []doubt
 }
 
 func (d *delivery) add(it *item) {
@@ -87,6 +90,7 @@ func (d *delivery) message(it *item) {
 			return
 		}
 		d.flush()
+		d.s.fence.reset(it.room, p, time.Now())
 		d.s.b.sink.Reset(it.room, p)
 		// The new epoch may keep messages already.
 		d.confirmed = append(d.confirmed, it.room)
@@ -104,6 +108,8 @@ func (d *delivery) flushMessages() {
 	if len(d.messages) == 0 {
 		return
 	}
+	d.doubts = d.s.fence.delivered(d.messages, time.Now(), d.doubts[:0])
+	d.s.b.fencing.renew(d.doubts...)
 	d.s.b.sink.Deliver(d.messages)
 	clear(d.messages)
 	clear(d.last)

@@ -49,6 +49,22 @@
 // Cluster's slots. Ready is an error when the last proof is older than
 // Config.ProbeTimeout.
 //
+// # What a failover may not do in silence
+//
+// Replication lags, so that a replica which is promoted may end a log before what was
+// acknowledged or delivered, and give the same numbers again; and an old master that
+// was stopped acknowledges, until it is told, what is thrown away then. For each room
+// that it has heard of in the last minutes a gateway keeps how far the log has come,
+// and the stamp of what lies there. A publication brings this with it: the script
+// begins a new epoch where the log is behind it. Tails, Range and deliveries are held
+// against it, and after each end of a connection the rooms are compared, since what
+// nobody was delivered is known to nobody else. An answer that contradicts what was
+// delivered is none. With sentinels, connections to a server that the newest of their
+// configurations does not name are neither written nor read, and a new master gets
+// publications only after a second, in which whoever knows more than it renews the
+// rooms. What no gateway has heard of that still runs can be missed by none: for that
+// there is min-replicas-to-write, and a warning where it is 0.
+//
 // The package never blocks a caller but in Range, Tails, Renew, Forget and the
 // Fleet's methods, which end with their context and at the latest after
 // Config.ReadTimeout. It never uses KEYS, SCAN, patterns or text of users in

@@ -26,6 +26,7 @@ const (
 
 var (
 	errQueueFull = fmt.Errorf("queue is full: %w", broker.ErrUnavailable)
+	errOther     = fmt.Errorf("an old master answered: %w", broker.ErrUnavailable)
 	errAway      = fmt.Errorf("redis is away: %w", broker.ErrUnavailable)
 )
 
@@ -34,6 +35,7 @@ type lane struct {
 	b     *Broker
 	index int
 	names names
+	fence *fence
 	wake  chan struct{} // capacity 1
 	away  atomic.Bool   // the last round trip failed; a goroutine tries for the next
 
@@ -44,13 +46,15 @@ type lane struct {
 	// Owned by the lane's goroutine.
 	batch   []broker.Publication
 	cmds    []goredis.Cmder
+	sent    []sent // as batch
+	stamp   uint64 // the last that was given
 	results []broker.Result
 	logged  time.Time
 	loaded  bool // Redis was given the script since it was away
 }
 
 func newLane(b *Broker, index int, n names) *lane {
-	return &lane{b: b, index: index, names: n, wake: make(chan struct{}, 1)}
+	return &lane{b: b, index: index, names: n, fence: &b.shards[index].fence, wake: make(chan struct{}, 1)}
 }
 
 // put queues a publication.
@@ -144,9 +148,10 @@ func (l *lane) send() {
 		// again. An error shows in what follows.
 		l.loaded = l.load(ctx) == nil
 	}
-	l.cmds = l.cmds[:0]
+	l.cmds, l.sent = l.cmds[:0], l.sent[:0]
 	for i := range l.batch {
-		l.cmds = append(l.cmds, l.command(ctx, &l.batch[i], false))
+		l.sent = append(l.sent, l.fence.sending(l.batch[i].Room, l.nextStamp(), begun))
+		l.cmds = append(l.cmds, l.command(ctx, i, false))
 	}
 	l.exec(ctx, l.cmds)
 	l.again(ctx)
@@ -178,10 +183,17 @@ func (l *lane) exec(ctx context.Context, cmds []goredis.Cmder) {
 	_, _ = pipe.Exec(ctx)
 }
 
-// command makes the script's call for one publication.
-func (l *lane) command(ctx context.Context, p *broker.Publication, whole bool) goredis.Cmder {
+// nextStamp draws a stamp, which is not 0.
+func (l *lane) nextStamp() uint64 {
+	l.stamp = l.fence.base | uint64(uint32(l.stamp+1))
+	return l.stamp
+}
+
+// command makes the script's call for a publication of the batch.
+func (l *lane) command(ctx context.Context, i int, whole bool) goredis.Cmder {
+	p, s := &l.batch[i], &l.sent[i]
 	bounds := l.b.cfg.Bounds(p.Room)
-	stamp := rand.Uint64() | 1 // 0 stands for none
+	stamp := s.stamp
 	keys := []string{l.names.state(p.Room), l.names.stream(p.Room)}
 	window := l.b.cfg.DedupWindow
 	if p.ID != "" && window > 0 {
@@ -190,7 +202,7 @@ func (l *lane) command(ctx context.Context, p *broker.Publication, whole bool) g
 	body := make([]byte, 0, 9+4+len(p.From)+len(p.Event)+len(p.Data))
 	return scriptPublish.call(ctx, whole, keys, stampText(stamp), appendBody(body, p, stamp), len(p.Data),
 		max(0, bounds.Messages), max(0, bounds.Bytes), milliseconds(bounds.Age), milliseconds(l.b.life(bounds)),
-		milliseconds(window), l.names.channel(p.Room), l.b.publish)
+		milliseconds(window), l.names.channel(p.Room), l.b.publish, s.epoch, s.least)
 }
 
 // milliseconds rounds up: a bound that is set must not become none.
@@ -219,7 +231,8 @@ func (l *lane) again(ctx context.Context) {
 	var cmds []goredis.Cmder
 	for i := range l.cmds {
 		if isUnknownScript(l.cmds[i].Err()) && !stored[l.batch[i].Room] {
-			l.cmds[i] = l.command(ctx, &l.batch[i], len(cmds) == 0)
+			l.sent[i].stamp = l.nextStamp()
+			l.cmds[i] = l.command(ctx, i, len(cmds) == 0)
 			cmds = append(cmds, l.cmds[i])
 		}
 	}
@@ -231,23 +244,52 @@ func (l *lane) again(ctx context.Context) {
 // conclude makes the results of the commands' answers.
 func (l *lane) conclude() {
 	l.results = l.results[:0]
-	stored, failed := 0, error(nil)
+	other := false // an answer is of another epoch than was known
 	for i := range l.batch {
 		r := broker.Result{Room: l.batch[i].Room, Ticket: l.batch[i].Ticket}
 		r.Position, r.Duplicate, r.Err = l.outcome(l.cmds[i].(command))
-		switch {
+		other = other || r.Err == nil && l.sent[i].epoch != "" && r.Epoch != l.sent[i].epoch
+		l.results = append(l.results, r)
+	}
+	l.fenceOff(other)
+	stored, failed := 0, error(nil)
+	for i := range l.results {
+		switch r := &l.results[i]; {
 		case r.Err != nil:
 			l.b.cfg.Metrics.Failed(metrics.RedisPublish)
 			failed = r.Err
 		case !r.Duplicate:
 			stored++
 		}
-		l.results = append(l.results, r)
 	}
 	l.b.cfg.Metrics.Published.Add(stored)
 	if failed != nil && time.Since(l.logged) > time.Second {
 		l.logged = time.Now()
 		l.b.cfg.Log.Warn("publications not stored", "shard", l.index, "of", len(l.batch), "stored", stored, "error", failed)
+	}
+}
+
+// fenceOff refuses the answers that a server gave which is no longer the master, as
+// far as that can be known. other: it may have renewed a log for not knowing it.
+func (l *lane) fenceOff(other bool) {
+	moved := other && l.b.master != nil && l.b.lookForMaster()
+	for i := range l.results {
+		r := &l.results[i]
+		if r.Err != nil || r.Duplicate && !moved {
+			continue
+		}
+		ok, again := false, false
+		if !moved {
+			ok, again = l.fence.accept(&l.sent[i], r.Position)
+		}
+		if ok {
+			continue
+		}
+		if again {
+			l.b.fencing.renew(doubt{r.Room, r.Epoch})
+		}
+		*r = broker.Result{Room: r.Room, Ticket: r.Ticket, Err: errOther}
+		l.lose()
 	}
 }
 
@@ -292,6 +334,7 @@ func (l *lane) answer() {
 	l.b.cfg.Depth.Add(-len(l.batch))
 	clear(l.batch)
 	clear(l.cmds)
+	clear(l.sent)
 	l.b.sink.Published(l.results)
 	clear(l.results)
 }
@@ -300,6 +343,7 @@ func (l *lane) answer() {
 func (l *lane) lose() {
 	l.loaded = false
 	if !l.away.Swap(true) {
+		l.b.fencing.suspect(l.fence)
 		l.b.done.Go(l.tryAgain)
 	}
 }
@@ -313,7 +357,8 @@ func (l *lane) tryAgain() {
 			l.b.reload()
 		}
 		_, err := l.b.run(l.b.ctx, scriptProbe, []string{l.names.probeKey("lane")}, l.names.probe("lane"), "", l.b.publish)
-		if err == nil {
+		// An old master that answers again would take it too.
+		if err == nil && (l.b.master == nil || !l.b.lookForMaster() && l.b.master.settled()) {
 			l.away.Store(false)
 			return
 		}
@@ -321,11 +366,16 @@ func (l *lane) tryAgain() {
 }
 
 // pause returns false if the broker closes first.
-func (b *Broker) pause(d time.Duration) bool {
+func (b *Broker) pause(d time.Duration) bool { return b.pauseUntil(d, nil) }
+
+// pauseUntil ends early if something comes.
+func (b *Broker) pauseUntil(d time.Duration, early <-chan struct{}) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
+		return true
+	case <-early:
 		return true
 	case <-b.ctx.Done():
 		return false

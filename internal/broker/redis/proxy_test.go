@@ -17,10 +17,14 @@ type proxy struct {
 
 	mu    sync.Mutex
 	conns []*proxied
+	// answers, where it is not nil, keeps what the server says to others than
+	// subscribers until it is closed.
+	answers chan struct{}
 }
 
 // proxied is one connection through the proxy.
 type proxied struct {
+	proxy          *proxy
 	client, server net.Conn
 
 	mu         sync.Mutex
@@ -62,7 +66,7 @@ func (p *proxy) accept() {
 			client.Close()
 			continue
 		}
-		c := &proxied{client: client, server: server}
+		c := &proxied{proxy: p, client: client, server: server}
 		p.mu.Lock()
 		p.conns = append(p.conns, c)
 		p.mu.Unlock()
@@ -86,6 +90,25 @@ func (p *proxy) muteSubscribers() (muted int) {
 	return muted
 }
 
+// hold keeps the answers to commands until release.
+func (p *proxy) hold() (release func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answers = make(chan struct{})
+	return sync.OnceFunc(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		close(p.answers)
+		p.answers = nil
+	})
+}
+
+func (p *proxy) held() chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.answers
+}
+
 func (c *proxied) copy(to, from net.Conn, fromClient bool) {
 	defer to.Close()
 	defer from.Close()
@@ -96,8 +119,11 @@ func (c *proxied) copy(to, from net.Conn, fromClient bool) {
 		if fromClient && bytes.Contains(b[:n], []byte("subscribe")) {
 			c.subscriber = true
 		}
-		mute := c.mute
+		mute, subscriber := c.mute, c.subscriber
 		c.mu.Unlock()
+		if held := c.proxy.held(); held != nil && !fromClient && !subscriber {
+			<-held
+		}
 		if mute {
 			n = 0
 		}

@@ -16,15 +16,27 @@ const (
 
 // Range implements broker.Broker. It reads in pages; what is trimmed or begins anew
 // meanwhile makes it begin again or cut, so that the page is one that there was.
+//
+// A log that contradicts what this gateway knows of it is renewed first.
 func (b *Broker) Range(ctx context.Context, q broker.Query) (broker.Page, error) {
+	f, renewed := &b.shards[b.of(q.Room)].fence, false
 	for {
+		belief := f.belief(q.Room)
 		page, whole, err := b.rangeOnce(ctx, q)
 		if err != nil {
 			return broker.Page{}, fmt.Errorf("range %q: %w", q.Room, err)
 		}
-		if whole {
+		if !whole {
+			continue
+		}
+		if renewed || !belief.rewoundAt(&page) {
+			f.read(q.Room, &page)
 			return page, nil
 		}
+		if err := b.Renew(ctx, q.Room, page.Epoch); err != nil {
+			return broker.Page{}, err
+		}
+		renewed = true
 	}
 }
 
@@ -155,11 +167,14 @@ func numberOf(v any) (uint64, bool) {
 func newEpoch() string { return stampText(rand.Uint64()) }
 
 // Tails tells where the logs of rooms end, in their order, and extends their lives.
+// A log that contradicts what this gateway knows of it is renewed afterwards.
 func (b *Broker) Tails(ctx context.Context, rooms []string) ([]broker.Tail, error) {
 	tails := make([]broker.Tail, len(rooms))
+	beliefs := make([]known, len(rooms))
 	parts := make([][]int, len(b.shards))
 	for i, room := range rooms {
 		at := b.of(room)
+		beliefs[i] = b.shards[at].fence.belief(room)
 		if !b.sharded {
 			at = 0 // all keys are on one server
 		}
@@ -172,6 +187,13 @@ func (b *Broker) Tails(ctx context.Context, rooms []string) ([]broker.Tail, erro
 			}
 		}
 	}
+	var doubts []doubt
+	for i := range tails {
+		if beliefs[i].rewound(tails[i]) {
+			doubts = append(doubts, doubt{rooms[i], tails[i].Epoch})
+		}
+	}
+	b.fencing.renew(doubts...)
 	return tails, nil
 }
 
@@ -210,6 +232,7 @@ func (b *Broker) tails(ctx context.Context, n names, rooms []string, chunk []int
 func (b *Broker) Renew(ctx context.Context, room, epoch string) error {
 	n := b.shards[b.of(room)].names
 	bounds := b.cfg.Bounds(room)
+	b.cfg.Log.Warn("a room's log was rewound: it begins a new epoch", "room", room)
 	_, err := b.run(ctx, scriptRenew, []string{n.state(room), n.stream(room)}, epoch, newEpoch(),
 		milliseconds(b.life(bounds)), n.channel(room), b.publish,
 		max(0, bounds.Messages), max(0, bounds.Bytes), milliseconds(bounds.Age))

@@ -29,6 +29,8 @@ type shard struct {
 	fixed   []string // channels that are no rooms'
 	inbox   inbox
 	changed chan struct{} // capacity 1: rooms have to be joined or left
+	moved   chan struct{} // capacity 1: the master is another server
+	fence   fence
 
 	started time.Time
 	proof   atomic.Int64  // time of the last proof since started; 0: none yet
@@ -51,7 +53,7 @@ type subscription struct {
 
 func newShard(b *Broker, index int, n names) *shard {
 	s := &shard{
-		b: b, index: index, names: n, changed: make(chan struct{}, 1), started: time.Now(),
+		b: b, index: index, names: n, changed: make(chan struct{}, 1), moved: make(chan struct{}, 1), started: time.Now(),
 		rooms: make(map[string]*subscription), pending: make(map[string]struct{}),
 		last: "no connection yet",
 	}
@@ -60,6 +62,7 @@ func newShard(b *Broker, index int, n names) *shard {
 	if index == 0 {
 		s.fixed = append(s.fixed, n.control())
 	}
+	s.fence.init()
 	s.inbox = inbox{
 		limit: b.cfg.Inbox, limitBytes: b.cfg.InboxBytes, dropped: &b.cfg.Metrics.Dropped,
 		wake: make(chan struct{}, 1),
@@ -126,16 +129,19 @@ func (s *shard) run() {
 		s.last = err.Error()
 		s.mu.Unlock()
 		s.b.cfg.Metrics.Reconnected(why)
+		s.b.fencing.suspect(&s.fence)
 		if s.proof.Load() != before {
 			wait = redialBase
 			s.b.cfg.Log.Warn("subscriber ended", "shard", s.index, "error", err)
 		} else {
 			s.b.cfg.Log.Debug("subscriber not made", "shard", s.index, "error", err)
 		}
-		if !s.b.pause(jitter(wait)) {
+		if !s.b.pauseUntil(jitter(wait), s.moved) {
 			return
 		}
-		wait = min(2*wait, redialCap)
+		if wait = min(2*wait, redialCap); s.b.master.after(time.Now().Add(-settle)) {
+			wait = redialBase // the new one is there
+		}
 		s.b.reload()
 	}
 }
@@ -160,6 +166,11 @@ func (s *shard) serve() (metrics.ReconnectReason, error) {
 		case <-l.open:
 			l.open = nil
 			s.probe(l.number)
+			s.b.fencing.suspect(&s.fence)
+		case <-s.moved:
+			if s.b.master.after(l.made) {
+				return metrics.ReconnectMoved, errDemoted
+			}
 		case <-ticks.C:
 			if s.unproven() > s.b.cfg.ProbeTimeout && time.Since(l.made) > s.b.cfg.ProbeTimeout {
 				return metrics.ReconnectProbe, fmt.Errorf("no probe came back for %v", s.unproven().Round(time.Millisecond))

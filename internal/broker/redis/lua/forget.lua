@@ -2,5 +2,5 @@
 -- KEYS: the room's state, its stream.
 -- ARGV: 1 the new epoch; 2 ms that the state lives; 3 channel; 4 PUBLISH or SPUBLISH.
 begin(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
-redis.call(ARGV[4], ARGV[3], struct.pack('>BI8B', 82, 0, #ARGV[1]) .. ARGV[1])
+tell(ARGV[4], ARGV[3], 0, ARGV[1])
 return ARGV[1]

@@ -2,21 +2,27 @@
 -- KEYS: the room's state, its stream, and with an ID the key of the ID.
 -- ARGV: 1 stamp, also the epoch of a log that begins; 2 body; 3 bytes of its data;
 --   4 messages, 5 bytes, 6 age in ms that the room keeps; 7 ms that its state lives;
---   8 ms that the ID counts; 9 channel; 10 PUBLISH or SPUBLISH.
+--   8 ms that the ID counts; 9 channel; 10 PUBLISH or SPUBLISH; 11 epoch and 12 seq
+--   that the log is known to have reached. One that has not was rewound: it goes on
+--   in a new epoch, of which all are told before the message.
 -- Returns "EPOCH SEQ", behind "=" where the ID was stored before.
 local key, stream, id, stamp = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 local now = clock()
-local seq, time, before, look, full, _, epoch = read(key)
+local seq, time, before, look, full, last, epoch = read(key)
+local rewound = epoch == ARGV[11] and seq < tonumber(ARGV[12])
 if id then
   -- First, since what is not stored for want of memory must leave nothing behind,
   -- and a script fails so with its first write.
-  local was = redis.call('SET', id, (epoch or stamp) .. ' ' .. digits((seq or 0) + 1), 'NX', 'GET', 'PX', ARGV[8])
+  local was = redis.call('SET', id, (not rewound and epoch or stamp) .. ' ' .. digits((seq or 0) + 1), 'NX', 'GET', 'PX', ARGV[8])
   if was then
     return '=' .. was
   end
 end
 if not seq then
-  seq, time, before, look, full, _, epoch = begin(key, stream, stamp, ARGV[7])
+  seq, time, before, look, full, last, epoch = begin(key, stream, stamp, ARGV[7])
+elseif rewound then
+  epoch = stamp
+  tell(ARGV[10], ARGV[9], renew(key, stream, seq, time, before, look, full, last, epoch, ARGV[4], ARGV[5], ARGV[6]), epoch)
 end
 if now < time then
   now = time -- the clock was put back: time does not, within a room
@@ -35,7 +41,7 @@ if ARGV[4] ~= '0' then
       return done
     end
     -- Another wrote to our stream: the log begins anew.
-    seq, time, before, look, full, _, epoch = begin(key, stream, stamp, ARGV[7])
+    seq, time, before, look, full, last, epoch = begin(key, stream, rewound and stamp .. '_' or stamp, ARGV[7])
     seq, number, after = 1, '1', tonumber(ARGV[3])
     entry = struct.pack('>I8I8', now, 0) .. ARGV[2]
     redis.call('XADD', stream, '1-0', 'm', entry)

@@ -10,11 +10,9 @@ local before = 0
 if not seq then
   begin(key, stream, ARGV[2], ARGV[3])
 elseif epoch == ARGV[1] then
-  write(key, seq, time, total, look, full, stamp, ARGV[2])
-  local first = settle(stream, seq, clock(), total, tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]))
-  before = first and first - 1 or seq
+  before = renew(key, stream, seq, time, total, look, full, stamp, ARGV[2], ARGV[6], ARGV[7], ARGV[8])
 else
   return epoch
 end
-redis.call(ARGV[5], ARGV[4], struct.pack('>BI8B', 82, before, #ARGV[2]) .. ARGV[2])
+tell(ARGV[5], ARGV[4], before, ARGV[2])
 return ARGV[2]

@@ -107,3 +107,16 @@ local function settle(stream, seq, now, total, messages, bytes, age)
   local _, first = trim(stream, seq, age > 0 and now - age or -1, bytes > 0 and total - bytes or 0)
   return first
 end
+
+-- tell says to all gateways that a log begins anew behind a position.
+local function tell(publish, channel, before, epoch)
+  redis.call(publish, channel, struct.pack('>BI8B', 82, before, #epoch) .. epoch)
+end
+
+-- renew goes on in another epoch with what the log keeps, and returns the position
+-- before it. The state is written first, for that is what a full memory refuses.
+local function renew(key, stream, seq, time, total, look, full, stamp, epoch, messages, bytes, age)
+  write(key, seq, time, total, look, full, stamp, epoch)
+  local first = settle(stream, seq, clock(), total, tonumber(messages), tonumber(bytes), tonumber(age))
+  return first and first - 1 or seq
+end
