@@ -41,7 +41,7 @@ type Limits struct {
 	Connections       int   // open, over all loops
 	RoomsPerConn      int   // joined by one connection
 	MembersPerRoom    int   // connections of this gateway
-	QueuedBytes       int64 // of logs, backlogs and replies, in all
+	QueuedBytes       int64 // of backlogs and replies, in all
 	MessagesPerSecond int   // frames that one connection sends; twice that in a burst
 	BytesPerSecond    int64 // of messages that one connection sends; twice that in a burst
 	MessageBytes      int64 // of one message, also once inflated

@@ -79,6 +79,7 @@ func (s *shard) sessions() (all []*session) {
 }
 
 func (s *shard) drainBegin() {
+	s.loop.Hurry()
 	s.leaving = s.leaving[:0]
 	s.loop.Each(func(c *loop.Conn) { s.leaving = append(s.leaving, c) })
 	rand.Shuffle(len(s.leaving), func(i, j int) { s.leaving[i], s.leaving[j] = s.leaving[j], s.leaving[i] })

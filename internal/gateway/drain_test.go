@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -132,6 +134,26 @@ func TestAStopThatIsInAHurry(t *testing.T) {
 	if n := s.metric("fanfare_rooms") + s.metric("fanfare_connections") + s.metric("fanfare_room_log_bytes"); n != 0 {
 		t.Error("something is left")
 	}
+}
+
+// A socket that never says anything gets 503 and does not hold up the end.
+func TestADrainRefusesUnfinishedHandshakes(t *testing.T) {
+	s := run(t, func(c *setup) { c.DrainPeriod = time.Hour })
+	conn, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	s.untilMetric("fanfare_handshakes", 1)
+	stopped := make(chan struct{})
+	go func() { s.stop(); close(stopped) }()
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	answer, err := io.ReadAll(conn)
+	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 503 ") {
+		t.Errorf("answered %q, %v", answer, err)
+	}
+	conn.Close()
+	receive(t, stopped)
 }
 
 // A client that never reads does not hold up the end.

@@ -51,12 +51,17 @@ func (q *fillQueue) take() *hubRoom {
 	return r
 }
 
-// refill has a room's log read that was just subscribed.
+// refill has a room's log read that was just subscribed. While it is being read
+// another read follows, and not beside it.
 func (h *hub) refill(r *hubRoom) {
 	r.mu.Lock()
-	r.filling = true
+	r.asked = r.begun + 1
+	fill := !r.filling || !r.subscribed
+	r.filling, r.subscribed = true, true
 	r.mu.Unlock()
-	h.fills.add(r)
+	if fill {
+		h.fills.add(r)
+	}
 }
 
 // check has a room's log compared with the broker's, for a member that knows
@@ -198,9 +203,10 @@ func (h *hub) splice(r *hubRoom, was *reading, goesOn bool, page broker.Page) (a
 		r.stamp = 0
 		l = room.NewLog(page.Epoch, before(page), r.class.History, &h.set.LogBytes)
 	}
-	head := l.Head()
+	head, lost := l.Head(), false
 	for i := range page.Messages {
 		if m := &page.Messages[i]; m.Seq > l.Head() {
+			lost = lost || m.Seq > l.Head()+1
 			r.append(e, l, m)
 		}
 	}
@@ -213,8 +219,10 @@ func (h *hub) splice(r *hubRoom, was *reading, goesOn bool, page broker.Page) (a
 		return again, grown
 	}
 	repaired := l.Head() > head
-	lost := l.Head() < page.Last
-	l.Skip(page.Last) // what was not in the page is not to be had
+	if l.Head() < page.Last {
+		l.Skip(page.Last) // what was not in the page is not to be had
+		r.stamp, lost = 0, true
+	}
 	h.countGap(was.log != nil, goesOn, repaired, lost)
 	r.read = time.Now()
 	if r.reads.Load() < was.number {

@@ -147,9 +147,11 @@ func (g *Gateway) Connections() int {
 	return int(n)
 }
 
-// queuedBytes is what waits to be sent, or is kept for who may ask for it.
+// queuedBytes is what connections hold that waits to be sent to them alone. The
+// rooms' logs are not of it: they are bounded by their classes, and full ones are
+// no reason to refuse anyone.
 func (g *Gateway) queuedBytes() int64 {
-	n := g.cfg.Metrics.LogBytes.Value() + g.backlogBytes.Load()
+	n := g.backlogBytes.Load()
 	for _, m := range g.cfg.Metrics.Loops() {
 		n += m.QueuedReplies.Value()
 	}

@@ -224,7 +224,9 @@ func (h *hub) Deliver(messages []broker.Message) {
 // Reset is broker.Sink's.
 func (h *hub) Reset(name string, p broker.Position) {
 	if r := h.find(name); r != nil {
-		r.reset(p, &h.set.LogBytes)
+		if r.reset(p, &h.set.LogBytes) {
+			h.relay.Gaps[metrics.GapReset].Inc()
+		}
 		h.tell(r)
 	}
 }

@@ -35,17 +35,18 @@ type hubRoom struct {
 
 	mu sync.Mutex
 	// Guarded by mu, as is appending to the log.
-	filling   bool // the log is being read, or waits for it
-	held      []broker.Message
-	heldBytes int       // of data
-	stamp     uint64    // of the log's newest message; 0: not known
-	heard     time.Time // when something was last delivered
-	read      time.Time // when the log was last read from the broker, or compared
-	begun     uint64    // reads of the log, numbered from 1
-	asked     uint64    // the read that someone waits for
-	resets    uint64    // how often the log began anew
-	kept      uint64    // messages that were ever held
-	closed    bool
+	filling    bool // the log is being read, or waits for it
+	subscribed bool // the broker has said so; only then is the log read
+	held       []broker.Message
+	heldBytes  int       // of data
+	stamp      uint64    // of the log's newest message; 0: not known
+	heard      time.Time // when something was last delivered
+	read       time.Time // when the log was last read from the broker, or compared
+	begun      uint64    // reads of the log, numbered from 1
+	asked      uint64    // the read that someone waits for
+	resets     uint64    // how often the log began anew
+	kept       uint64    // messages that were ever held
+	closed     bool
 }
 
 // mark is what a loop and the appenders tell each other.
@@ -155,19 +156,22 @@ func (r *hubRoom) refresh() (read uint64, fill bool) {
 }
 
 // reset begins the log anew behind p, unless a read was quicker and the log is of
-// that epoch already.
-func (r *hubRoom) reset(p broker.Position, memory *metrics.Gauge) {
+// that epoch already; it reports whether it took the place of another.
+func (r *hubRoom) reset(p broker.Position, memory *metrics.Gauge) (replaced bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if l := r.log.Load(); r.closed || l != nil && l.Epoch() == p.Epoch {
-		return
+	l := r.log.Load()
+	if r.closed || l != nil && l.Epoch() == p.Epoch {
+		return false
 	}
 	r.held, r.heldBytes = nil, 0
 	r.resets++
-	if r.log.Load() != nil {
-		r.stamp = 0
-		r.replace(room.NewLog(p.Epoch, p.Seq, r.class.History, memory))
+	if l == nil {
+		return false
 	}
+	r.stamp = 0
+	r.replace(room.NewLog(p.Epoch, p.Seq, r.class.History, memory))
+	return true
 }
 
 // replace puts a new log in the place of the old one.

@@ -3,6 +3,7 @@ package gateway
 import (
 	"slices"
 
+	"github.com/fanfare-ws/fanfare/internal/broker"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
 	"github.com/fanfare-ws/fanfare/internal/protocol"
 	"github.com/fanfare-ws/fanfare/internal/room"
@@ -16,11 +17,16 @@ var (
 	errQueues    = &protocol.Error{Code: protocol.Unavailable, Message: "the gateway's queues are full"}
 )
 
-// joining is a join, or a leave behind one, that waits for the room's log.
+// queuedMost is how many requests of a session may wait for rooms' logs.
+const queuedMost = 1024
+
+// joining is a join, or a leave or publish behind one, that waits for the room's
+// log.
 type joining struct {
 	session *session
 	id      []byte
 	leave   bool
+	publish *broker.Publication
 	since   *protocol.Position
 	last    int    // -1: not asked
 	read    uint64 // the read of the log that answers it, where the log as it is does not; 0: none
@@ -43,6 +49,10 @@ func (ses *session) join(r *protocol.Request) {
 	if r.HasSince {
 		j.since = &protocol.Position{Epoch: string(r.SinceEpoch), Seq: r.SinceSeq}
 	}
+	if ses.queued >= queuedMost {
+		ses.fail(r.ID, errNoLog)
+		return
+	}
 	lr := ses.shard.local(r.Room)
 	if len(lr.waiting) == 0 && lr.log != nil && lr.enough(&j) {
 		lr.complete(&j)
@@ -59,12 +69,13 @@ func (ses *session) waits(name []byte) bool {
 }
 
 func (lr *localRoom) waits(ses *session) bool {
-	return slices.ContainsFunc(lr.waiting, func(j *joining) bool { return j.session == ses })
+	return ses.queued > 0 && slices.ContainsFunc(lr.waiting, func(j *joining) bool { return j.session == ses })
 }
 
 // forget counts out a joining that waits no more.
 func (lr *localRoom) forget(j *joining) {
 	lr.shard.waiting--
+	j.session.queued--
 	if j.counted {
 		j.session.pending--
 	}
@@ -80,6 +91,7 @@ func (lr *localRoom) wait(j *joining) {
 	}
 	lr.waiting = append(lr.waiting, &kept)
 	lr.shard.waiting++
+	j.session.queued++
 	if j.since != nil && (lr.log == nil || !lr.enough(j)) {
 		kept.read = lr.shard.hub.check(lr.shared)
 	}
@@ -104,6 +116,8 @@ func (lr *localRoom) admit() {
 		lr.waiting = lr.waiting[1:]
 		lr.forget(j)
 		switch {
+		case j.publish != nil:
+			lr.release(j)
 		case j.session.gone:
 		case j.leave:
 			lr.depart(j.session, j.id)
@@ -123,7 +137,10 @@ func (lr *localRoom) expire(now int64) {
 			continue
 		}
 		lr.forget(j)
-		if !j.session.gone {
+		switch {
+		case j.publish != nil:
+			lr.release(j)
+		case !j.session.gone:
 			j.session.fail(j.id, errNoLog)
 		}
 	}
@@ -220,6 +237,10 @@ func (ses *session) leave(r *protocol.Request) {
 		return
 	}
 	if lr.waits(ses) {
+		if ses.queued >= queuedMost {
+			ses.fail(r.ID, errNoLog)
+			return
+		}
 		lr.wait(&joining{session: ses, id: r.ID, leave: true})
 		return
 	}

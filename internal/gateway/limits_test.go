@@ -154,15 +154,14 @@ func TestAJoinThatIsRefusedDoesNotOrphanTheNext(t *testing.T) {
 		c.Limits.QueuedBytes = 1000
 		c.tap.reading = gate(t, "r", free)
 	})
-	holder := s.dial()
-	holder.join("fat", "")
 	a, b := s.dial(), s.dial()
 	a.send(`{"type":"join","request_id":"j","payload":{"room":"r","last":5}}`)
 	a.send(`{"type":"join","request_id":"k","payload":{"room":"r"}}`)
 	a.sync()
 	b.send(`{"type":"join","request_id":"j","payload":{"room":"r"}}`)
 	b.sync()
-	s.store("fat", sized(0, 10000))
+	s.gw.backlogBytes.Add(10000)
+	defer s.gw.backlogBytes.Add(-10000)
 	close(free)
 	if m := a.expect("error"); m.Err.Code != protocol.Unavailable {
 		t.Errorf("error %s", a.raw)

@@ -36,10 +36,39 @@ func (ses *session) publish(r *protocol.Request) {
 	}
 	if lr := s.rooms[string(r.Room)]; lr != nil {
 		p.Room = lr.shared.name
+		if lr.waits(ses) {
+			lr.hold(ses, &p)
+			return
+		}
 	} else {
 		p.Room = string(r.Room)
 	}
 	s.outbox = append(s.outbox, p)
+}
+
+// A session may have this much wait behind its joins, or one message.
+const (
+	heldPublishes = 128 << 10
+	heldPublish   = 256 // what one takes beside its data
+)
+
+// hold keeps a publish until the session's join before it is through: the member
+// receives its own message, and the join does not begin behind it.
+func (lr *localRoom) hold(ses *session, p *broker.Publication) {
+	size := heldPublish + len(p.Data)
+	if ses.held > 0 && ses.held+size > heldPublishes {
+		lr.shard.m.Published(metrics.PublishUnavailable)
+		ses.fail(p.Ticket.(*ticket).id, errNotStored)
+		return
+	}
+	ses.held += size
+	lr.wait(&joining{session: ses, publish: p})
+}
+
+// release lets a publish go that was held, also of a session that is gone.
+func (lr *localRoom) release(j *joining) {
+	j.session.held -= heldPublish + len(j.publish.Data)
+	lr.shard.outbox = append(lr.shard.outbox, *j.publish)
 }
 
 // answer tells publishers what became of their messages.

@@ -120,6 +120,6 @@ func TestALateResetOfTheEpochThatTheLogHasChangesNothing(t *testing.T) {
 	c.messages("r", 1, 3)
 	s.gw.hub.Reset("r", broker.Position{Epoch: at.Epoch})
 	s.storeN("r", 1, 10)
-	c.messages("r", 4, 1)
+	c.messages("r", 4, 4)
 	c.sync()
 }

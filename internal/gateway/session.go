@@ -14,7 +14,9 @@ type session struct {
 	conn     *loop.Conn
 	greeting *greeting // until it is open
 	rooms    []membership
-	pending  int // joins that wait for a log
+	pending  int // rooms with joins that wait for a log
+	queued   int // requests that wait so
+	held     int // bytes of publishes that wait behind them
 
 	messages bucket
 	bytes    bucket

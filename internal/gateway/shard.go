@@ -21,14 +21,15 @@ type shard struct {
 	loop  *loop.Loop
 	m     *metrics.Loop
 
-	rooms   map[string]*localRoom
-	dirty   []*localRoom // whose members have something to be sent, in turn, from next on
-	next    int
-	blocked map[*loop.Conn]struct{}
-	outbox  []broker.Publication // of this turn
-	waiting int                  // joins that wait for a log
-	leaving []*loop.Conn         // to be sent away by a drain, the last first
-	sample  int                  // where the next sample of queues begins
+	rooms    map[string]*localRoom
+	dirty    []*localRoom // whose members have something to be sent, in turn, from next on
+	next     int
+	blocked  map[*loop.Conn]struct{}
+	outbox   []broker.Publication // of this turn
+	waiting  int                  // joins that wait for a log
+	leaving  []*loop.Conn         // to be sent away by a drain, the last first
+	sample   int                  // where the next sample of queues begins
+	relieved int64                // until when what relieve ended may still hold its queue
 
 	// Scratch.
 	decoder  protocol.Decoder

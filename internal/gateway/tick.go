@@ -1,13 +1,17 @@
 package gateway
 
 import (
-	"maps"
 	"slices"
+	"time"
 
 	"github.com/fanfare-ws/fanfare/internal/loop"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
 	"github.com/fanfare-ws/fanfare/internal/protocol"
 )
+
+// relievePause is longer than a connection that is closed may hold what it had
+// queued (loop.Config.Linger), which must not count against others.
+const relievePause = 3 * time.Second
 
 // samples is about how many connections a loop looks at each second for the
 // depth of their queues.
@@ -18,7 +22,7 @@ func (s *shard) Tick(now int64) {
 	s.sampleQueues()
 	s.m.QueueOldest.Set(s.oldest(now))
 	s.retire(now)
-	s.relieve()
+	s.relieve(now)
 	if s.waiting > 0 {
 		for _, lr := range s.rooms {
 			if len(lr.waiting) > 0 {
@@ -31,13 +35,18 @@ func (s *shard) Tick(now int64) {
 // relieve ends connections whose sockets take nothing while the gateway's queues
 // are over their limit, those first that hold the most, until what is over is
 // given back.
-func (s *shard) relieve() {
+func (s *shard) relieve(now int64) {
 	limit := s.gw.cfg.Limits.QueuedBytes
 	over := s.gw.queuedBytes() - limit
-	if limit == 0 || over <= 0 {
+	if limit == 0 || over <= 0 || now < s.relieved {
 		return
 	}
-	worst := slices.Collect(maps.Keys(s.blocked))
+	var worst []*loop.Conn
+	s.loop.Each(func(c *loop.Conn) { // also those that only replies wait for
+		if _, blocked := c.Blocked(); blocked {
+			worst = append(worst, c)
+		}
+	})
 	slices.SortFunc(worst, func(a, b *loop.Conn) int { return holds(b) - holds(a) })
 	for _, c := range worst {
 		held := holds(c)
@@ -45,6 +54,7 @@ func (s *shard) relieve() {
 			return
 		}
 		over -= int64(held)
+		s.relieved = now + int64(relievePause)
 		c.Close(protocol.CloseOverloaded, "the gateway's queues are full", metrics.CloseQueuedBytes)
 	}
 }

@@ -23,6 +23,55 @@ func TestWelcomeIsTheFirstFrameAndSaysTheLimits(t *testing.T) {
 	}
 }
 
+func TestAPublishRightBehindAJoinReachesItsPublisher(t *testing.T) {
+	free := make(chan struct{})
+	s := run(t, func(c *setup) { c.tap.reading = gate(t, "r", free) })
+	c := s.connect(dialing{path: "/ws?room=r"})
+	for i := range 3 {
+		c.sendf(`{"type":"publish","request_id":"%d","payload":{"room":"r","data":%d}}`, i, i)
+	}
+	c.send(`{"type":"leave","request_id":"l","payload":{"room":"r"}}`)
+	c.send(`{"type":"publish","request_id":"3","payload":{"room":"r","data":3}}`)
+	c.sync()
+	close(free)
+	if j := c.expect("joined"); j.Joined.Seq != 0 {
+		t.Errorf("joined at %d, behind its own publish", j.Joined.Seq)
+	}
+	c.expect("left")
+	for i := range 4 {
+		if m := c.reply(fmt.Sprint(i)); m.Published.Seq != uint64(i+1) {
+			t.Errorf("publish %d: %+v", i, m)
+		}
+	}
+	d := s.connect(dialing{path: "/ws?room=r2"})
+	d.send(`{"type":"publish","payload":{"room":"r2","data":"own"}}`)
+	d.expect("joined")
+	if m := d.expect("message"); string(m.Message.Data) != `"own"` {
+		t.Errorf("%+v", m)
+	}
+}
+
+func TestPublishesBehindAJoinThatWaitsAreBounded(t *testing.T) {
+	free := make(chan struct{})
+	s := run(t, func(c *setup) { c.tap.reading = gate(t, "r", free) })
+	c := s.connect(dialing{path: "/ws?room=r"})
+	for i := range 8 {
+		c.sendf(`{"type":"publish","request_id":"%d","payload":{"room":"r","data":%s}}`, i, sized(i, 30<<10))
+	}
+	for i := 4; i < 8; i++ {
+		if m := c.reply(fmt.Sprint(i)); m.Err == nil || m.Err.Code != protocol.Unavailable {
+			t.Errorf("publish %d: %+v", i, m)
+		}
+	}
+	close(free)
+	c.expect("joined")
+	for i := range 4 {
+		if m := c.next(); m.Type == "error" {
+			t.Errorf("publish %d: %+v", i, m)
+		}
+	}
+}
+
 func TestQuestionsAreAnsweredWithAndWithoutRequestID(t *testing.T) {
 	s := run(t)
 	c := s.dial()
