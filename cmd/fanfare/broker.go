@@ -17,8 +17,8 @@ import (
 	"github.com/fanfare-ws/fanfare/internal/room"
 )
 
-// brokerParts is what a broker needs besides the configuration.
-type brokerParts struct {
+// parts is what a broker and a gateway are made of besides the configuration.
+type parts struct {
 	classes room.Classes
 	set     *metrics.Set
 	relay   *metrics.Relay
@@ -27,11 +27,11 @@ type brokerParts struct {
 }
 
 // newBroker makes the broker that c names: Redis, or the embedded one.
-func newBroker(c *config.Config, p brokerParts) (broker.Broker, error) {
+func newBroker(c *config.Config, p parts) (broker.Broker, error) {
 	bounds := func(name string) broker.Bounds { return broker.Bounds(p.classes.Of(name).History) }
 	if !c.Redis.Shared() {
 		return memory.New(memory.Config{
-			Bounds: bounds, DedupWindow: dedupWindow(c),
+			Bounds: bounds, DedupWindow: dedupWindow(c), Bytes: c.Memory.Bytes,
 			Depth: &p.set.BrokerQueue, Refused: &p.set.BrokerRefused,
 		}), nil
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fanfare-ws/fanfare/internal/config"
+	"github.com/fanfare-ws/fanfare/internal/metrics"
 )
 
 func configCommand() *cobra.Command {
@@ -49,6 +50,10 @@ func checkConfig(cmd *cobra.Command, _ []string) error {
 	c, err := config.Load(cmd.Flags(), os.Environ())
 	if err != nil {
 		return err
+	}
+	// Made and not started: it knows best which of its keys do not go together.
+	if _, err := newBroker(c, parts{set: new(metrics.Set), relay: metrics.NewRelay()}); err != nil {
+		return usageError(err)
 	}
 	what := "ok"
 	if c.File != "" {

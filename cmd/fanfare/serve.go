@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fanfare-ws/fanfare/internal/api"
+	"github.com/fanfare-ws/fanfare/internal/broker"
 	"github.com/fanfare-ws/fanfare/internal/config"
 	"github.com/fanfare-ws/fanfare/internal/gateway"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
@@ -109,23 +110,33 @@ func newLogger(c *config.Config) *slog.Logger {
 
 // newGateway makes the gateway that c describes.
 func newGateway(c *config.Config, log *slog.Logger) (*gateway.Gateway, *metrics.Set, error) {
-	loops := c.LoopCount()
-	set := metrics.NewSet(readBuild().Version, metrics.NewLoops(loops))
-	classes := roomClasses(c)
-	relay := metrics.NewRelay()
-	set.AddRelay(relay)
-	id := gatewayID()
-	b, err := newBroker(c, brokerParts{classes: classes, set: set, relay: relay, id: id, log: log})
+	p := parts{
+		classes: roomClasses(c),
+		set:     metrics.NewSet(readBuild().Version, metrics.NewLoops(c.LoopCount())),
+		relay:   metrics.NewRelay(),
+		id:      gatewayID(),
+		log:     log,
+	}
+	p.set.AddRelay(p.relay)
+	b, err := newBroker(c, p)
 	if err != nil {
 		return nil, nil, err
 	}
+	g, err := gateway.New(gatewayConfig(c, p, b))
+	if err != nil {
+		return nil, nil, fmt.Errorf("listen: %w", err)
+	}
+	return g, p.set, nil
+}
+
+func gatewayConfig(c *config.Config, p parts, b broker.Broker) gateway.Config {
 	l := &c.Limits
-	g, err := gateway.New(gateway.Config{
-		ID:      id,
+	return gateway.Config{
+		ID:      p.id,
 		Version: readBuild().Version,
 		Listen:  c.Listen,
-		Loops:   loops,
-		Classes: classes,
+		Loops:   c.LoopCount(),
+		Classes: p.classes,
 		Origins: c.Origins,
 		Echo:    c.Echo,
 		Deflate: c.Compression.Enabled,
@@ -138,16 +149,16 @@ func newGateway(c *config.Config, log *slog.Logger) (*gateway.Gateway, *metrics.
 		},
 		HeartbeatInterval: c.Heartbeat.Interval,
 		HeartbeatTimeout:  c.Heartbeat.Timeout,
+		AcceptRate:        c.AcceptRate,
+		Rebalance:         c.Rebalance.Enabled,
+		MaxConnectionAge:  c.MaxConnectionAge,
 		DrainPeriod:       c.Drain.Period,
 		Broker:            b,
 		Public:            api.Public(c.Echo),
-		Metrics:           set,
-		Log:               log,
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("listen: %w", err)
+		Metrics:           p.set,
+		Relay:             p.relay,
+		Log:               p.log,
 	}
-	return g, set, nil
 }
 
 func roomClasses(c *config.Config) room.Classes {

@@ -21,6 +21,7 @@ type Config struct {
 	Compression      Compression
 	Limits           Limits
 	Dedup            Dedup
+	Memory           Memory
 	Redis            Redis
 	AcceptRate       int // upgrades a second; 0: any
 	Rebalance        Rebalance
@@ -65,7 +66,7 @@ type Limits struct {
 	MessageFragments     int   // frames of one message
 	RoomsPerConnection   int
 	MembersPerRoom       int
-	QueuedBytes          int64 // logs and unread replies, of the whole gateway
+	QueuedBytes          int64 // of what waits for single connections, in all
 	ReplyBytes           int64 // unread replies of one connection
 	MessagesPerSecond    int   // of one connection; the burst is twice that
 	BytesPerSecond       int64 // of one connection; the burst is twice that
@@ -74,6 +75,11 @@ type Limits struct {
 	HandshakeTimeout     time.Duration
 	HandshakeBytes       int64 // of one request head
 	HandshakeHeaders     int   // of one request head
+}
+
+// Memory is the embedded broker.
+type Memory struct {
+	Bytes int64 // of all rooms together
 }
 
 // Redis is the broker that gateways share. Without a URL and addresses there is
@@ -121,14 +127,4 @@ func (c *Config) LoopCount() int {
 		return runtime.GOMAXPROCS(0)
 	}
 	return c.Loops
-}
-
-// Class returns the class of a room: the first whose pattern matches.
-func (c *Config) Class(room string) RoomClass {
-	for _, class := range c.Rooms {
-		if class.Matches(room) {
-			return class
-		}
-	}
-	return defaultClass()
 }

@@ -149,17 +149,12 @@ rooms:
 		if !reflect.DeepEqual(c.Rooms, want) {
 			t.Errorf("%s: rooms = %+v, want %+v", name, c.Rooms, want)
 		}
-		for room, match := range map[string]string{"news:a": "news:*", "live": "live", "live2": "*", "": "*"} {
-			if got := c.Class(room).Match; got != match {
-				t.Errorf("%s: class of %q is %q, want %q", name, room, got, match)
-			}
-		}
 	}
 }
 
 func TestAClassForEveryRoomIsTheLast(t *testing.T) {
 	c := mustLoad(t, `rooms: [{match: "**", history: {messages: 5}}]`, nil)
-	if len(c.Rooms) != 1 || c.Class("any").History.Messages != 5 {
+	if len(c.Rooms) != 1 || c.Rooms[0].History.Messages != 5 {
 		t.Errorf("rooms = %+v", c.Rooms)
 	}
 }

@@ -31,9 +31,6 @@ type Slow struct {
 	WindowBytes    int64 // of frames
 }
 
-// Matches tells whether a room is of the class.
-func (r RoomClass) Matches(room string) bool { return match(r.Match, room) }
-
 func (r *RoomClass) options() []option {
 	return []option{
 		{key: "match", def: "*", value: pattern(&r.Match), what: "name of the rooms", why: "every room"},
@@ -166,28 +163,4 @@ func pattern(field *string) setting {
 func notInPattern(r rune) bool {
 	letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
 	return !letter && !strings.ContainsRune("_-.:@/*", r)
-}
-
-// match tells whether the pattern is the whole of name. A * that has taken too
-// little takes one more, and only the last one is tried again: the work is at
-// most len(pattern) times len(name).
-func match(pattern, name string) bool {
-	p, n := 0, 0
-	star, taken := -1, 0
-	for n < len(name) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, taken = p, n
-			p++
-		case p < len(pattern) && pattern[p] == name[n]:
-			p++
-			n++
-		case star >= 0:
-			taken++
-			p, n = star+1, taken
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
 }

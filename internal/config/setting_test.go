@@ -1,8 +1,6 @@
 package config
 
 import (
-	"regexp"
-	"strings"
 	"testing"
 	"time"
 )
@@ -72,36 +70,6 @@ func TestAddresses(t *testing.T) {
 			t.Errorf("%q is taken", text)
 		}
 	}
-}
-
-// Against every pattern of up to 5 and every name of up to 6 letters.
-func TestPatternsMatchTheWholeName(t *testing.T) {
-	for _, pattern := range words("ab*", 5) {
-		slow := regexp.MustCompile("^" + strings.ReplaceAll(pattern, "*", ".*") + "$")
-		for _, name := range words("ab", 6) {
-			if got, want := match(pattern, name), slow.MatchString(name); got != want {
-				t.Fatalf("%q matches %q: %v, want %v", pattern, name, got, want)
-			}
-		}
-	}
-	if match("a.c", "abc") || !match("a.c", "a.c") || match("chat:*", "xchat:1") {
-		t.Error("a pattern is not literal but for *")
-	}
-}
-
-// words returns every word of up to n letters.
-func words(letters string, n int) []string {
-	all := []string{""}
-	for last := all; n > 0; n-- {
-		var next []string
-		for _, w := range last {
-			for _, l := range letters {
-				next = append(next, w+string(l))
-			}
-		}
-		all, last = append(all, next...), next
-	}
-	return all
 }
 
 func TestNearest(t *testing.T) {

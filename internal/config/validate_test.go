@@ -14,6 +14,9 @@ func TestValuesThatDoNotGoTogether(t *testing.T) {
 	}{
 		{name: "timeout not above the interval", args: []string{"--heartbeat-interval=60s"},
 			want: `--heartbeat-interval: heartbeat.timeout is 1m (default) and heartbeat.interval is 1m (--heartbeat-interval): the timeout must be longer than the interval`},
+		{name: "a mode of no Redis", args: []string{"--redis-mode=cluster"},
+			want: `--redis-mode: redis.mode is cluster (--redis-mode): a mode other than standalone needs redis.url or redis.addresses`},
+		{name: "a mode of some Redis", args: strings.Fields("--redis-mode=cluster --redis-addresses=127.0.0.1:7000,127.0.0.1:7001")},
 		{name: "one address twice", file: "listen: \":9090\"\n",
 			want: `f.yaml:1: listen is :9090 (f.yaml:1) and admin.listen is 127.0.0.1:9090 (default): they must differ, or not be of the same interface`},
 		{name: "a queue without a bound", file: "rooms:\n  - match: a\n  - match: b\n    slow: {window_messages: 0, window_bytes: 0}\n",

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"log/slog"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/fanfare-ws/fanfare/internal/broker/memory"
+	"github.com/fanfare-ws/fanfare/internal/config"
+	"github.com/fanfare-ws/fanfare/internal/metrics"
+)
+
+// A key that is checked, shown and explained must also do something.
+func TestEverythingThatIsConfiguredReachesTheGateway(t *testing.T) {
+	c := config.Default()
+	c.Echo, c.Origins, c.Rooms = true, []string{"*"}, []config.RoomClass{{Match: "*"}}
+	c.AcceptRate, c.Rebalance.Enabled, c.MaxConnectionAge = 1, true, time.Hour
+	c.Limits.MembersPerRoom = 1
+	p := parts{
+		classes: roomClasses(c), set: metrics.NewSet("", metrics.NewLoops(1)), relay: metrics.NewRelay(),
+		id: "id", log: slog.New(slog.DiscardHandler),
+	}
+	g := gatewayConfig(c, p, memory.New(memory.Config{}))
+	for _, v := range []reflect.Value{reflect.ValueOf(g), reflect.ValueOf(g.Limits)} {
+		for i := range v.NumField() {
+			if v.Field(i).IsZero() {
+				t.Errorf("%s.%s is not set", v.Type(), v.Type().Field(i).Name)
+			}
+		}
+	}
+	if g.Relay != p.relay {
+		t.Error("the gateway counts gaps and resumes where nobody reads them")
+	}
+}
