@@ -1,0 +1,25 @@
+// Package faulttest breaks what a fleet of gateways stands on and judges what its
+// clients saw. It starts real processes - gateways, Redis in each of its modes,
+// HAProxy -, drives a thousand clients in a hundred rooms with numbered messages,
+// injects a fault whose choices follow from a seed, and then judges from the
+// clients' and publishers' own logs only. No server's word counts.
+//
+// What is judged (the words are those of PROTOCOL.md section 5):
+//
+//   - no silent loss: each acknowledged publish was delivered to each member of
+//     that time, or lies in a gap or behind a reset that the member was told of
+//   - order: what a connection receives rises by exactly 1 within an epoch, and
+//     one seq of one epoch is one message, for all members on all gateways
+//   - no duplicate, also across a resume and a publisher's retry
+//   - honest acks: what an acknowledgement names is what members received there
+//   - honest readiness: /readyz is false within 15 s of delivery not being proven,
+//     and true again within 15 s of its being proven
+//   - bounded memory, descriptors and goroutines
+//   - caught up within 10 s of the fault's end
+//
+// A world is the processes of one run; it owns all that was started and ends it,
+// by process id. A fleet is the clients, one goroutine each, which writes the
+// client's journal; a journal is read by the judge when its goroutine has ended.
+// The package's code is of use to its tests only, and nothing that ships imports
+// it.
+package faulttest
