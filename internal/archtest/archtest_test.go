@@ -70,7 +70,7 @@ var testEdges = map[string][]string{
 	"internal/broker/memory": {"internal/broker/brokertest"},
 	"internal/broker/redis":  {"internal/broker/brokertest"},
 	// The floor uses the same system calls.
-	"internal/fanoutbench": {"internal/frame", "internal/poll"},
+	"internal/fanoutbench": {"internal/frame", "internal/poll", "internal/protocol"},
 	// A gateway needs a broker and a client to be a gateway.
 	"internal/gateway": {"internal/broker/memory", "internal/client", "internal/foreigntest"},
 	"internal/client":  {"internal/gateway", "internal/broker/memory", "internal/metrics", "internal/room", "internal/broker"},
