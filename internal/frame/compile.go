@@ -40,18 +40,6 @@ const (
 	maxReason  = maxControl - 2
 )
 
-// HeaderSize returns the bytes of an unmasked frame's header: 2, 4 or 10.
-func HeaderSize(length int) int {
-	switch {
-	case length <= length7:
-		return 2
-	case length <= length16:
-		return 4
-	default:
-		return 10
-	}
-}
-
 // AppendHeader appends the header of an unmasked, final frame with a payload of
 // length bytes. rsv1 marks the payload as compressed (RFC 7692 section 6).
 func AppendHeader(dst []byte, op Opcode, length int, rsv1 bool) []byte {

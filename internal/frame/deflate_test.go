@@ -158,7 +158,7 @@ func TestDeflaterMakesFramesThatInflate(t *testing.T) {
 		if got.code != 0 || !slices.Equal(got.events, []string{"text " + content}) {
 			t.Fatalf("%d bytes: code %d %s", size, got.code, got.reason)
 		}
-		payload := b[HeaderSize(len(b)-4):]
+		payload := b[headerLength(len(b)-4):]
 		if expanded(t, payload) != content {
 			t.Fatalf("%d bytes: the standard library reads something else", size)
 		}
