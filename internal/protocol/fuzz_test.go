@@ -50,6 +50,7 @@ func FuzzDecode(f *testing.F) {
 	for _, v := range vectors(f) {
 		f.Add([]byte(v.Input))
 	}
+	f.Add([]byte(`{"type":"ping","request_id":"\b0000"}`)) // its id lies in the decoder's scratch
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		input := bytes.Clone(msg)
 		var d Decoder
@@ -70,9 +71,10 @@ func FuzzDecode(f *testing.F) {
 		agree(t, msg, &r)
 
 		// A decoder that has been used decodes the same.
+		room, id := bytes.Clone(r.Room), bytes.Clone(r.ID)
 		var again Request
 		d.Decode([]byte(`{"type":"publish","payload":{"room":"x","data":1,"event":"\u0061","id":"\u0062"}}`), &again)
-		if err := d.Decode(msg, &again); err != nil || !bytes.Equal(again.Room, r.Room) || !bytes.Equal(again.ID, r.ID) {
+		if err := d.Decode(msg, &again); err != nil || !bytes.Equal(again.Room, room) || !bytes.Equal(again.ID, id) {
 			t.Fatalf("decoded again: %+v, %v", again, err)
 		}
 	})
