@@ -43,7 +43,7 @@ func (b *Broker) Members(ctx context.Context) ([]broker.Member, error) {
 	for _, v := range texts {
 		var m broker.Member
 		text, _ := v.(string)
-		if err := json.Unmarshal([]byte(text), &m); err != nil || m.ID == "" {
+		if err := json.Unmarshal([]byte(text), &m); err != nil || m.ID == "" || m.Connections < 0 || m.Rooms < 0 {
 			b.cfg.Metrics.Junk.Inc()
 			continue
 		}

@@ -51,6 +51,31 @@ func TestLeasesRunOut(t *testing.T) {
 	}
 }
 
+func TestForeignWritesToTheFleetsKeysDoNotStopOrSkewIt(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	r := newRig(t, Config{URL: s.url()})
+	for _, junk := range [][]any{
+		{"set", "fanfare:fleet:leases", "junk"},
+		{"set", "fanfare:fleet:members", "junk"},
+		{"rpush", "fanfare:fleet:members", "junk"},
+		{"hset", "fanfare:fleet:members", "x", `{"id":"x","connections":-100000}`, "y", `{"id":"y","rooms":-1}`},
+	} {
+		s.do("flushall")
+		s.do(junk...)
+		if junk[0] == "hset" {
+			s.do("zadd", "fanfare:fleet:leases", "inf", "x", "inf", "y")
+		}
+		if err := r.Announce(t.Context(), broker.Member{ID: "g", Connections: 7}, time.Minute); err != nil {
+			t.Errorf("%v: %v", junk, err)
+		}
+		got, err := r.Members(t.Context())
+		if err != nil || len(got) != 1 || got[0].ID != "g" || got[0].Connections != 7 {
+			t.Errorf("%v: %+v, %v", junk, got, err)
+		}
+	}
+}
+
 func TestControlMessagesReachEveryGateway(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)

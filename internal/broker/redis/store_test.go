@@ -110,6 +110,27 @@ func TestForgetDropsTheMessagesAndKnowsTheIDs(t *testing.T) {
 	})
 }
 
+func TestForeignWritesToAnIDsKeyDoNotKeepItsMessageOut(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	r := newRig(t, Config{URL: s.url()})
+	for i, junk := range [][]any{
+		{"set", "fanfare:d:1:a:x0", "junk"},
+		{"set", "fanfare:d:1:a:x1", ""},
+		{"rpush", "fanfare:d:1:a:x2", "junk"},
+	} {
+		s.do(junk...)
+		p := broker.Publication{Room: "a", ID: fmt.Sprint("x", i), Data: []byte(`1`)}
+		first, again := r.try(p), r.try(p)
+		if first.Err != nil || first.Duplicate || first.Seq != uint64(i+1) {
+			t.Errorf("%v: %+v", junk, first)
+		}
+		if again.Err != nil || !again.Duplicate || again.Position != first.Position {
+			t.Errorf("%v: again %+v", junk, again)
+		}
+	}
+}
+
 func TestMemoryIsBoundedWithoutReading(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)

@@ -13,8 +13,14 @@ local rewound = epoch == ARGV[11] and seq < tonumber(ARGV[12])
 if id then
   -- First, since what is not stored for want of memory must leave nothing behind,
   -- and a script fails so with its first write.
-  local was = redis.call('SET', id, (not rewound and epoch or stamp) .. ' ' .. digits((seq or 0) + 1), 'NX', 'GET', 'PX', ARGV[8])
-  if was then
+  local mark = (not rewound and epoch or stamp) .. ' ' .. digits((seq or 0) + 1)
+  local was = redis.pcall('SET', id, mark, 'NX', 'GET', 'PX', ARGV[8])
+  if type(was) == 'table' and string.find(was.err, 'WRONGTYPE', 1, true)
+      or type(was) == 'string' and not string.find(was, '^[%w_-]+ %d+$') then
+    redis.call('SET', id, mark, 'PX', ARGV[8]) -- another wrote to our key
+  elseif type(was) == 'table' then
+    return was
+  elseif was then
     return '=' .. was
   end
 end
