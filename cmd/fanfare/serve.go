@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -73,7 +75,15 @@ func serve(c *config.Config) error {
 	go func() { failed <- adminServer.Serve(admin) }()
 	g.Start()
 	log.Info("serving", "version", readBuild().Version, "listen", g.Addr().String(), "admin", admin.Addr().String(), "loops", c.LoopCount())
-	fmt.Printf("Fanfare is ready: open %s in two windows and chat. Metrics: http://%s/metrics\n", browserURL(g.Addr()), admin.Addr())
+	ended := make(chan struct{})
+	var greeting sync.WaitGroup
+	defer greeting.Wait()
+	defer close(ended)
+	greeting.Go(func() {
+		if waitReady(g, ended) {
+			fmt.Printf("Fanfare is ready: open %s in two windows and chat. Metrics: http://%s/metrics\n", browserURL(g.Addr()), admin.Addr())
+		}
+	})
 
 	select {
 	case err = <-g.Failed():
@@ -98,6 +108,21 @@ func serve(c *config.Config) error {
 		return fmt.Errorf("serve: %w", err)
 	}
 	return nil
+}
+
+// waitReady waits until the gateway takes traffic, which may be long where Redis is
+// away, and returns false if it ended first.
+func waitReady(g api.Checker, ended <-chan struct{}) bool {
+	for {
+		if !slices.ContainsFunc(g.Checks(), func(c gateway.Check) bool { return !c.OK }) {
+			return true
+		}
+		select {
+		case <-ended:
+			return false
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 func newLogger(c *config.Config) *slog.Logger {

@@ -156,6 +156,25 @@ func TestADrainRefusesUnfinishedHandshakes(t *testing.T) {
 	receive(t, stopped)
 }
 
+// Nobody asks in between, as where a probe is rare or the fault shorter than its
+// period.
+func TestReadinessKnowsSinceWhenThoughNobodyAsked(t *testing.T) {
+	b, s := runRemote(t)
+	s.gw.Checks()
+	b.setReady(errAway)
+	begun := time.Now()
+	since := func() time.Time { // as it stands, without looking
+		s.gw.health.mu.Lock()
+		defer s.gw.health.mu.Unlock()
+		return s.gw.health.checks[1].Since
+	}
+	until(t, "the watch has looked", func() bool { return !since().Before(begun) })
+	seen := since()
+	if c := s.gw.Checks()[1]; c.OK || !c.Since.Equal(seen) {
+		t.Errorf("%+v, seen at %v", c, seen)
+	}
+}
+
 // A client that never reads does not hold up the end.
 func TestADrainEndsWithoutThoseWhoDoNotRead(t *testing.T) {
 	s := run(t)

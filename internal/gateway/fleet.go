@@ -40,6 +40,7 @@ func (g *Gateway) startFleet() {
 	f := &fleet{gw: g, fleet: shared, cancel: cancel}
 	g.fleet = f
 	f.done.Go(func() { f.run(ctx) })
+	f.done.Go(func() { g.watch(ctx) })
 }
 
 // stop ends the announcements and the lease.
