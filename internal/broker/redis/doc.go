@@ -1,4 +1,4 @@
-// Package redis is the broker over Redis 7 or Valkey: many gateways as one
+// Package redis is the broker over Redis 7: many gateways as one
 // service, through a standalone server, Sentinel or a Cluster.
 //
 // # What it keeps
