@@ -52,8 +52,9 @@ func TestStaleEventMeetsNoNewerConnection(t *testing.T) {
 	c := s.connect()
 	s.do(func() {
 		first, second := conns[0], conns[1]
-		if first.slot != second.slot || first.fd != second.fd {
-			t.Fatalf("slot and descriptor were not reused: %d %d, %d %d", first.slot, first.fd, second.slot, second.fd)
+		if first.slot != second.slot {
+			t.Errorf("the slot was not reused: %d, %d", first.slot, second.slot)
+			return
 		}
 		// The first one's event, late. Were it the second one's, its end would be read.
 		if err := poll.CloseWrite(int(second.fd)); err != nil {
