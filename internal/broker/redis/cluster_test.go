@@ -19,10 +19,8 @@ import (
 // startCluster runs a Cluster of masters, each with so many replicas.
 func startCluster(t testing.TB, masters, replicas int) []*server {
 	t.Helper()
-	requireRedis(t)
-	if _, err := exec.LookPath("redis-cli"); err != nil {
-		t.Skip("redis-cli is missing: apt-get install redis-tools")
-	}
+	require(t, "redis-server")
+	require(t, "redis-cli")
 	nodes := make([]*server, masters*(1+replicas))
 	create := []string{"--cluster", "create"}
 	for i := range nodes {

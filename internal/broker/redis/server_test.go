@@ -38,15 +38,16 @@ type server struct {
 	conn *goredis.Client
 }
 
-// requireRedis skips where there is no redis-server; in CI that is a failure.
-func requireRedis(t testing.TB) {
+// require skips where a program of Redis is not there; in CI that is a failure.
+func require(t testing.TB, program string) {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("redis-server is missing")
-		}
-		t.Skip("redis-server is missing: apt-get install redis-server")
+	if _, err := exec.LookPath(program); err == nil {
+		return
 	}
+	if os.Getenv("CI") != "" {
+		t.Fatal(program + " is missing")
+	}
+	t.Skip(program + " is missing: apt-get install redis-server")
 }
 
 // freePort is one that was free a moment ago, below the ports of outgoing
@@ -70,7 +71,7 @@ func freePort(t testing.TB) int {
 // startServer runs a redis-server that keeps nothing, unless args say otherwise.
 func startServer(t testing.TB, args ...string) *server {
 	t.Helper()
-	requireRedis(t)
+	require(t, "redis-server")
 	s := &server{t: t, dir: t.TempDir(), port: freePort(t), args: args}
 	s.conn = goredis.NewClient(&goredis.Options{
 		Addr: s.addr(), Protocol: 2, MaxRetries: -1, DisableIdentity: true, ReadTimeout: 10 * time.Second,
