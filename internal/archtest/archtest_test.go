@@ -29,10 +29,11 @@ var edges = map[string][]string{
 	// room classes from the configuration, which no other package may read.
 	"cmd/fanfare": {
 		"internal/api", "internal/gateway", "internal/client", "internal/config",
-		"internal/broker", "internal/broker/memory", "internal/broker/redis", "internal/metrics", "internal/room",
+		"internal/auth", "internal/broker", "internal/broker/memory", "internal/broker/redis", "internal/metrics", "internal/room",
 	},
-	"internal/api":               {"internal/gateway", "internal/auth", "internal/protocol", "internal/webclient", "internal/metrics"},
-	"internal/auth":              {"internal/metrics"},
+	"internal/api": {"internal/gateway", "internal/auth", "internal/protocol", "internal/webclient", "internal/metrics"},
+	// A token's subject is a user's name by the protocol's rule.
+	"internal/auth":              {"internal/metrics", "internal/pattern", "internal/protocol"},
 	"internal/broker":            {},
 	"internal/broker/brokertest": {"internal/broker"},
 	"internal/broker/memory":     {"internal/broker", "internal/metrics"},
@@ -46,10 +47,11 @@ var edges = map[string][]string{
 	},
 	"internal/loop":     {"internal/poll", "internal/frame", "internal/metrics"},
 	"internal/metrics":  {},
+	"internal/pattern":  {},
 	"internal/poll":     {},
 	"internal/protocol": {},
 	// A room counts what it drops where it drops it.
-	"internal/room":      {"internal/metrics"},
+	"internal/room":      {"internal/metrics", "internal/pattern"},
 	"internal/webclient": {},
 
 	"internal/archtest":    {},

@@ -1,8 +1,9 @@
 package room
 
 import (
-	"strings"
 	"time"
+
+	"github.com/fanfare-ws/fanfare/internal/pattern"
 )
 
 // Policy is what happens to a member that falls behind its window.
@@ -43,34 +44,9 @@ type Classes []Class
 // Of returns the class of a room, or nil if none matches.
 func (cs Classes) Of(room string) *Class {
 	for i := range cs {
-		if match(cs[i].Match, room) {
+		if pattern.Match(cs[i].Match, room) {
 			return &cs[i]
 		}
 	}
 	return nil
-}
-
-// match holds pattern against the whole of name. Between its stars a pattern is
-// literal; taking each piece at its first place is enough, so the time is linear
-// in the name for each piece.
-func match(pattern, name string) bool {
-	head, rest, starred := strings.Cut(pattern, "*")
-	if !strings.HasPrefix(name, head) {
-		return false
-	}
-	if !starred {
-		return name == head
-	}
-	name = name[len(head):]
-	for {
-		piece, more, starred := strings.Cut(rest, "*")
-		if !starred {
-			return strings.HasSuffix(name, piece)
-		}
-		at := strings.Index(name, piece)
-		if at < 0 {
-			return false
-		}
-		name, rest = name[at+len(piece):], more
-	}
 }
