@@ -40,6 +40,7 @@ const MaxSeq = 1<<53 - 1
 // Limits of names and of counts in requests.
 const (
 	MaxRoom      = 128  // bytes of a room's name
+	MaxUser      = 64   // characters of a user's name
 	MaxEpoch     = 64   // bytes of an epoch
 	MaxEvent     = 64   // characters of an event's name
 	MaxPublishID = 64   // bytes of a publish's id

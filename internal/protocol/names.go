@@ -3,6 +3,8 @@ package protocol
 import (
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 const (
@@ -64,3 +66,47 @@ func ValidPublishID(b []byte) bool { return len(b) >= 1 && len(b) <= MaxPublishI
 
 // ValidRequestID reports whether b may be a request_id: 1 to 64 bytes.
 func ValidRequestID(b []byte) bool { return len(b) >= 1 && len(b) <= MaxRequestID }
+
+// maxUserBytes bounds what is looked at of a name that is not normalised yet.
+// The parts of a letter, written apart, take up to four times its bytes.
+const maxUserBytes = MaxUser * utf8.UTFMax * 4
+
+// NormalizeUser returns a user's name as it is compared, which is in NFC, and
+// whether it is one: 1 to 64 characters, each a Unicode letter, a decimal digit
+// or one of _ - . @. A name of ASCII is returned as it is, without a copy.
+func NormalizeUser(name string) (string, bool) {
+	if len(name) > maxUserBytes || !utf8.ValidString(name) {
+		return "", false
+	}
+	if !ascii(name) {
+		name = norm.NFC.String(name)
+	}
+	return name, ValidUser(name)
+}
+
+// ValidUser reports whether a name is a user's as NormalizeUser makes them.
+func ValidUser(name string) bool {
+	if name == "" || len(name) > MaxUser*utf8.UTFMax || utf8.RuneCountInString(name) > MaxUser {
+		return false
+	}
+	if !ascii(name) && !norm.NFC.IsNormalString(name) {
+		return false
+	}
+	for _, r := range name {
+		// What is not UTF-8 reads as U+FFFD, which is no letter.
+		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' && r != '-' && r != '.' && r != '@' {
+			return false
+		}
+	}
+	return true
+}
+
+// ascii tells whether NFC changes nothing, at no cost.
+func ascii(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
