@@ -32,7 +32,12 @@ var all = []series{
 	labelled("fanfare_heartbeat_timeouts_total", "Connections ended by a heartbeat: silent (nothing arrived), write (nothing was taken), tcp (data never acknowledged).",
 		"kind", heartbeatNames[:], func(l *Loop, i int) *Counter { return &l.heartbeatTimeouts[i] }),
 	loopHistogram("fanfare_heartbeat_rtt_seconds", "From a ping to its pong.", latencies, func(l *Loop) *Histogram { return &l.HeartbeatRTT }),
-	acceptFailures(),
+	setCounters("fanfare_accept_errors_total", "Times that accepting connections failed and backed off.", "reason", acceptNames[:],
+		func(s *Set, i int) *Counter { return &s.acceptErrors[i] }),
+	setCounters("fanfare_token_refused_total", "Tokens that do not verify.", "reason", tokenRefusalNames[:],
+		func(s *Set, i int) *Counter { return &s.tokensRefused[i] }),
+	setCounters("fanfare_jwks_refreshes_total", "Attempts to fetch the keys of auth.jwks_url; failed: those before are kept.", "result", jwksRefreshNames[:],
+		func(s *Set, i int) *Counter { return &s.jwksRefreshes[i] }),
 
 	gauge("fanfare_rooms", "Rooms whose log this gateway holds.", func(s *Set) *Gauge { return &s.Rooms }),
 	gauge("fanfare_room_log_bytes", "Memory of the rooms' logs.", func(s *Set) *Gauge { return &s.LogBytes }),
@@ -136,11 +141,10 @@ func closedConnections() series {
 	}}
 }
 
-func acceptFailures() series {
-	d := prometheus.NewDesc("fanfare_accept_errors_total", "Times that accepting connections failed and backed off.", []string{"reason"}, nil)
-	return series{d, func(s *Set, d *prometheus.Desc, out chan<- prometheus.Metric) {
-		for i, name := range acceptNames {
-			out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(s.acceptErrors[i].Value()), name)
+func setCounters(name, help, label string, values []string, of func(*Set, int) *Counter) series {
+	return series{prometheus.NewDesc(name, help, []string{label}, nil), func(s *Set, d *prometheus.Desc, out chan<- prometheus.Metric) {
+		for i, v := range values {
+			out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(of(s, i).Value()), v)
 		}
 	}}
 }

@@ -105,6 +105,42 @@ const (
 
 var publishNames = [publishResults]string{"stored", "duplicate", "unavailable"}
 
+// TokenRefusal is why a token does not verify.
+type TokenRefusal uint8
+
+const (
+	TokenTooLong    TokenRefusal = iota
+	TokenMalformed               // not three parts of base64url, or a header that is not one JSON object
+	TokenAlgorithm               // not that of a configured key
+	TokenUnknownKey              // names a key that is not configured
+	TokenSignature
+	TokenExpired
+	TokenNotYet   // nbf or iat is ahead
+	TokenIssuer   // iss is missing or another
+	TokenAudience // aud is missing or another
+	TokenClaims   // claims of a wrong shape, or required and missing
+	TokenRevoked
+	tokenRefusals
+)
+
+var tokenRefusalNames = [tokenRefusals]string{
+	"too_long", "malformed", "algorithm", "unknown_key", "signature", "expired", "not_yet", "issuer", "audience", "claims", "revoked",
+}
+
+// String is the reason's label.
+func (r TokenRefusal) String() string { return tokenRefusalNames[r] }
+
+// JWKSRefresh is how fetching the keys of an issuer ended.
+type JWKSRefresh uint8
+
+const (
+	JWKSRefreshed JWKSRefresh = iota
+	JWKSFailed                // those before are kept
+	jwksRefreshes
+)
+
+var jwksRefreshNames = [jwksRefreshes]string{"ok", "failed"}
+
 // AcceptError is why a connection could not be accepted.
 type AcceptError uint8
 

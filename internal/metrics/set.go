@@ -22,6 +22,8 @@ type Set struct {
 	FleetGateways  Gauge // gateways alive, this one included
 	FleetMean      Gauge // connections of a gateway that takes any, on average
 	acceptErrors   [acceptErrors]Counter
+	tokensRefused  [tokenRefusals]Counter
+	jwksRefreshes  [jwksRefreshes]Counter
 
 	loops    []*Loop
 	registry *prometheus.Registry
@@ -50,6 +52,12 @@ func (s *Set) Loops() []*Loop { return s.loops }
 
 // AcceptError counts a connection that could not be accepted.
 func (s *Set) AcceptError(e AcceptError) { s.acceptErrors[e].Inc() }
+
+// TokenRefused counts a token that does not verify.
+func (s *Set) TokenRefused(r TokenRefusal) { s.tokensRefused[r].Inc() }
+
+// JWKSRefresh counts an attempt to fetch the keys of an issuer.
+func (s *Set) JWKSRefresh(r JWKSRefresh) { s.jwksRefreshes[r].Inc() }
 
 // Handler serves the metrics.
 func (s *Set) Handler() http.Handler {

@@ -22,6 +22,8 @@ func TestEverySeriesIsThereAtZero(t *testing.T) {
 		"fanfare_connections 0", "fanfare_connections_opened_total 0",
 		`fanfare_connections_closed_total{reason="heartbeat_timeout",side="gateway"} 0`,
 		`fanfare_handshakes_rejected_total{reason="timeout"} 0`,
+		`fanfare_token_refused_total{reason="too_long"} 0`, `fanfare_token_refused_total{reason="revoked"} 0`,
+		`fanfare_jwks_refreshes_total{result="failed"} 0`, `fanfare_accept_errors_total{reason="memory"} 0`,
 		"fanfare_rooms 0", "fanfare_memberships 0", "fanfare_messages_received_total 0",
 		`fanfare_messages_published_total{result="stored"} 0`,
 		"fanfare_frames_sent_total 0", "fanfare_bytes_sent_total 0", "fanfare_write_batch_frames_count 0",
@@ -48,6 +50,8 @@ func TestLoopsAreSummed(t *testing.T) {
 	b.Rejected("no such reason")
 	a.QueueOldest.Set(5e9)
 	b.QueueOldest.Set(7e9)
+	set.TokenRefused(TokenExpired)
+	set.JWKSRefresh(JWKSRefreshed)
 	page := scrape(t, set)
 	for _, line := range []string{
 		"fanfare_frames_sent_total 5",
@@ -57,6 +61,7 @@ func TestLoopsAreSummed(t *testing.T) {
 		`fanfare_connections_closed_total{reason="drain",side="gateway"} 1`,
 		`fanfare_handshakes_rejected_total{reason="other"} 1`,
 		"fanfare_send_queue_oldest_seconds 7",
+		`fanfare_token_refused_total{reason="expired"} 1`, `fanfare_jwks_refreshes_total{result="ok"} 1`,
 	} {
 		if !strings.Contains(page, "\n"+line+"\n") {
 			t.Errorf("no line %q", line)
