@@ -155,26 +155,16 @@ func newGateway(c *config.Config, log *slog.Logger) (*gateway.Gateway, *metrics.
 }
 
 func gatewayConfig(c *config.Config, p parts, b broker.Broker) gateway.Config {
-	l := &c.Limits
 	return gateway.Config{
-		ID:      p.id,
-		Version: readBuild().Version,
-		Listen:  c.Listen,
-		Loops:   c.LoopCount(),
-		Classes: p.classes,
-		Origins: c.Origins,
-		Echo:    c.Echo,
-		Deflate: c.Compression.Enabled,
-		Limits: gateway.Limits{
-			Connections: l.Connections, RoomsPerConn: l.RoomsPerConnection, MembersPerRoom: l.MembersPerRoom,
-			QueuedBytes: l.QueuedBytes, MessagesPerSecond: l.MessagesPerSecond, BytesPerSecond: l.BytesPerSecond,
-			MessageBytes: l.MessageBytes, MessageFragments: l.MessageFragments, ReplyBytes: int(l.ReplyBytes),
-			Handshakes: l.Handshakes, HandshakesPerAddress: l.HandshakesPerAddress, HandshakeTimeout: l.HandshakeTimeout,
-			HandshakeBytes: int(l.HandshakeBytes), HandshakeHeaders: l.HandshakeHeaders,
-		},
+		ID:                p.id,
+		Version:           readBuild().Version,
+		Listen:            c.Listen,
+		Loops:             c.LoopCount(),
+		Live:              gatewayLive(c, p.classes),
+		Echo:              c.Echo,
+		Deflate:           c.Compression.Enabled,
 		HeartbeatInterval: c.Heartbeat.Interval,
 		HeartbeatTimeout:  c.Heartbeat.Timeout,
-		AcceptRate:        c.AcceptRate,
 		Rebalance:         c.Rebalance.Enabled,
 		MaxConnectionAge:  c.MaxConnectionAge,
 		DrainPeriod:       c.Drain.Period,
@@ -183,6 +173,24 @@ func gatewayConfig(c *config.Config, p parts, b broker.Broker) gateway.Config {
 		Metrics:           p.set,
 		Relay:             p.relay,
 		Log:               p.log,
+	}
+}
+
+// gatewayLive is the part of a gateway's configuration that may change while it
+// runs.
+func gatewayLive(c *config.Config, classes room.Classes) gateway.Live {
+	l := &c.Limits
+	return gateway.Live{
+		Classes: classes,
+		Origins: c.Origins,
+		Limits: gateway.Limits{
+			Connections: l.Connections, RoomsPerConn: l.RoomsPerConnection, MembersPerRoom: l.MembersPerRoom,
+			QueuedBytes: l.QueuedBytes, MessagesPerSecond: l.MessagesPerSecond, BytesPerSecond: l.BytesPerSecond,
+			MessageBytes: l.MessageBytes, MessageFragments: l.MessageFragments, ReplyBytes: int(l.ReplyBytes),
+			Handshakes: l.Handshakes, HandshakesPerAddress: l.HandshakesPerAddress, HandshakeTimeout: l.HandshakeTimeout,
+			HandshakeBytes: int(l.HandshakeBytes), HandshakeHeaders: l.HandshakeHeaders,
+		},
+		AcceptRate: c.AcceptRate,
 	}
 }
 

@@ -16,15 +16,12 @@ type Config struct {
 	Version string // what the fleet is told
 	Listen  string // host:port
 	Loops   int    // event loops, at least 1
-	Classes room.Classes
-	Origins []string // exact origins, or "*"; none: the request's own host only
-	Echo    bool     // serve /echo
-	Deflate bool     // accept permessage-deflate
-	Limits  Limits
+	Live           // as it begins; Gateway.Apply changes it
+	Echo    bool   // serve /echo
+	Deflate bool   // accept permessage-deflate
 
 	HeartbeatInterval time.Duration // a ping after that long without a frame
 	HeartbeatTimeout  time.Duration // without a frame, or with a blocked socket: the end
-	AcceptRate        int           // upgrades a second, and as many at once; 0: any
 	Rebalance         bool          // send away what is clearly more than the fleet's mean
 	MaxConnectionAge  time.Duration // send away what is older; 0: never
 	DrainPeriod       time.Duration // over which a drain spreads its closes
@@ -34,6 +31,15 @@ type Config struct {
 	Metrics *metrics.Set   // made for as many loops
 	Relay   *metrics.Relay // nil: one that nobody reads
 	Log     *slog.Logger
+}
+
+// Live is what may change while the gateway runs. A value is immutable once it is
+// in force: another takes its place.
+type Live struct {
+	Classes    room.Classes
+	Origins    []string // exact origins, or "*"; none: the request's own host only
+	Limits     Limits
+	AcceptRate int // upgrades a second, and as many at once; 0: any
 }
 
 // Limits bounds what clients may use. A limit of 0 is none.

@@ -37,7 +37,7 @@ func (s *shard) Upgrade(c *loop.Conn, r *frame.Request) (loop.Admission, *frame.
 	if refusal := s.gw.overload(); refusal != nil {
 		return loop.Admission{}, refusal
 	}
-	if !originAllowed(r.HeaderValues("Origin"), r.Host, s.gw.cfg.Origins) {
+	if !originAllowed(r.HeaderValues("Origin"), r.Host, s.gw.live().Origins) {
 		return loop.Admission{}, &frame.Refusal{Status: 403, Reason: frame.ReasonOrigin, Code: "forbidden", Message: "this origin is not allowed"}
 	}
 	if r.Path == PathEcho {
@@ -57,7 +57,8 @@ func (g *Gateway) overload() *frame.Refusal {
 	refuse := func(reason, message string) *frame.Refusal {
 		return &frame.Refusal{Status: 503, Reason: reason, Code: "unavailable", Message: message, Header: [][2]string{{"Retry-After", retryAfter}}}
 	}
-	limits := &g.cfg.Limits
+	live := g.live()
+	limits := &live.Limits
 	switch {
 	case g.draining.Load():
 		return refuse(frame.ReasonDraining, "this gateway is going away")
@@ -67,7 +68,7 @@ func (g *Gateway) overload() *frame.Refusal {
 		return refuse(frame.ReasonConnections, "this gateway has all the connections it may have")
 	case limits.QueuedBytes > 0 && g.queuedBytes() >= limits.QueuedBytes:
 		return refuse(frame.ReasonQueuedBytes, "this gateway's queues are full")
-	case g.accepts.take(monotonic(), g.cfg.AcceptRate) > 0:
+	case g.accepts.take(monotonic(), live.AcceptRate) > 0:
 		return refuse(reasonAcceptRate, "too many connect at once")
 	}
 	return nil

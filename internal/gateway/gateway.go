@@ -18,7 +18,7 @@ import (
 // Gateway is one running gateway.
 type Gateway struct {
 	// Immutable.
-	cfg      Config
+	cfg      Config // but for Live, which is live's
 	hub      *hub
 	shards   []*shard
 	listener *loop.Listener
@@ -26,6 +26,7 @@ type Gateway struct {
 	plain    *handoff
 	server   *http.Server
 
+	settings     atomic.Pointer[Live]
 	draining     atomic.Bool
 	backlogBytes atomic.Int64 // of backlogs that are not yet sent
 	health       health
@@ -45,6 +46,7 @@ func New(cfg Config) (*Gateway, error) {
 		cfg.Relay = metrics.NewRelay()
 	}
 	g := &Gateway{cfg: cfg, errs: make(chan error, cfg.Loops+2)}
+	g.settings.Store(&cfg.Live)
 	ln, err := loop.Listen(cfg.Listen, cfg.HeartbeatTimeout)
 	if err != nil {
 		return nil, err
@@ -55,7 +57,7 @@ func New(cfg Config) (*Gateway, error) {
 	if err := g.makeLoops(); err != nil {
 		return nil, errors.Join(err, ln.Close())
 	}
-	g.hub = newHub(&g.cfg, g.shards)
+	g.hub = newHub(g)
 	for _, s := range g.shards {
 		s.hub = g.hub
 	}
@@ -64,7 +66,7 @@ func New(cfg Config) (*Gateway, error) {
 }
 
 func (g *Gateway) makeLoops() error {
-	limits := &g.cfg.Limits
+	limits := &g.live().Limits
 	shared := loop.Config{
 		Head:              frame.HeadLimits{Bytes: limits.HandshakeBytes, Headers: limits.HandshakeHeaders},
 		HandshakeTimeout:  limits.HandshakeTimeout,
@@ -97,6 +99,10 @@ func (g *Gateway) loops() []*loop.Loop {
 	}
 	return loops
 }
+
+// live is what is in force now. Any goroutine may ask; what belongs together is
+// taken from one answer.
+func (g *Gateway) live() *Live { return g.settings.Load() }
 
 // Addr is where the gateway listens.
 func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }

@@ -57,15 +57,17 @@ func run(t testing.TB, change ...func(*setup)) *service {
 	c := &setup{tap: new(tap)}
 	c.Config = Config{
 		ID: "gw", Listen: "127.0.0.1:0", Loops: 1, Deflate: true,
-		Classes: room.Classes{{
-			Match:   "*",
-			History: room.History{Messages: 256, Bytes: 1 << 20, Age: 10 * time.Minute},
-			Slow:    room.Window{Policy: room.Drop, Messages: 256, Bytes: 1 << 20},
-		}},
 		HeartbeatInterval: 25 * time.Second, HeartbeatTimeout: time.Minute,
-		Limits: Limits{
-			MessageBytes: 64 << 10, MessageFragments: 64, ReplyBytes: 1 << 20,
-			HandshakeBytes: 16 << 10, HandshakeHeaders: 100, HandshakeTimeout: 10 * time.Second,
+		Live: Live{
+			Classes: room.Classes{{
+				Match:   "*",
+				History: room.History{Messages: 256, Bytes: 1 << 20, Age: 10 * time.Minute},
+				Slow:    room.Window{Policy: room.Drop, Messages: 256, Bytes: 1 << 20},
+			}},
+			Limits: Limits{
+				MessageBytes: 64 << 10, MessageFragments: 64, ReplyBytes: 1 << 20,
+				HandshakeBytes: 16 << 10, HandshakeHeaders: 100, HandshakeTimeout: 10 * time.Second,
+			},
 		},
 		Public: http.NotFoundHandler(),
 		Log:    slog.New(slog.DiscardHandler),

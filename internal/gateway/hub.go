@@ -9,7 +9,6 @@ import (
 
 	"github.com/fanfare-ws/fanfare/internal/broker"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
-	"github.com/fanfare-ws/fanfare/internal/room"
 )
 
 const (
@@ -26,17 +25,17 @@ const (
 // hub owns the rooms of a gateway. It is the broker's sink.
 type hub struct {
 	// Immutable.
-	broker  broker.Broker
-	remote  broker.Remote // the same, where it is another process; else nil
-	classes room.Classes
-	set     *metrics.Set
-	relay   *metrics.Relay
-	log     *slog.Logger
-	shards  []*shard
-	seed    maphash.Seed
-	ctx     context.Context // ends with the hub
-	cancel  context.CancelFunc
-	done    sync.WaitGroup
+	broker broker.Broker
+	remote broker.Remote // the same, where it is another process; else nil
+	live   func() *Live
+	set    *metrics.Set
+	relay  *metrics.Relay
+	log    *slog.Logger
+	shards []*shard
+	seed   maphash.Seed
+	ctx    context.Context // ends with the hub
+	cancel context.CancelFunc
+	done   sync.WaitGroup
 
 	stripes [stripes]stripe
 
@@ -50,14 +49,15 @@ type stripe struct {
 	rooms map[string]*hubRoom
 }
 
-func newHub(cfg *Config, shards []*shard) *hub {
+func newHub(g *Gateway) *hub {
+	cfg := &g.cfg
 	h := &hub{
 		broker:   cfg.Broker,
-		classes:  cfg.Classes,
+		live:     g.live,
 		set:      cfg.Metrics,
 		relay:    cfg.Relay,
 		log:      cfg.Log,
-		shards:   shards,
+		shards:   g.shards,
 		seed:     maphash.MakeSeed(),
 		requests: make(chan *historyRequest, requestsMax),
 	}
@@ -114,7 +114,7 @@ func (h *hub) hold(name string, shard int) *hubRoom {
 	defer s.mu.Unlock()
 	r := s.rooms[name]
 	if r == nil {
-		r = newHubRoom(name, h.classes.Of(name), len(h.shards))
+		r = newHubRoom(name, h.live().Classes.Of(name), len(h.shards))
 		s.rooms[name] = r
 		h.set.Rooms.Add(1)
 		h.broker.Subscribe(name)

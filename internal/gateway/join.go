@@ -40,7 +40,7 @@ func (ses *session) join(r *protocol.Request) {
 		ses.rejoin(r.ID, ses.rooms[i])
 		return
 	}
-	limit := ses.shard.gw.cfg.Limits.RoomsPerConn
+	limit := ses.shard.gw.live().Limits.RoomsPerConn
 	if limit > 0 && len(ses.rooms)+ses.pending >= limit && !ses.waits(r.Room) {
 		ses.fail(r.ID, errRooms)
 		return
@@ -191,7 +191,7 @@ func (lr *localRoom) complete(j *joining) {
 
 // full says why no one more may join. Where nil, the member is counted.
 func (lr *localRoom) full(j *joining) *protocol.Error {
-	limits := &lr.shard.gw.cfg.Limits
+	limits := &lr.shard.gw.live().Limits
 	if (j.since != nil || j.last > 0) && limits.QueuedBytes > 0 && lr.shard.gw.queuedBytes() > limits.QueuedBytes {
 		return errQueues
 	}

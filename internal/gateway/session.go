@@ -39,10 +39,11 @@ func newSession(s *shard, c *loop.Conn, g *greeting) *session {
 // open welcomes the connection and joins what its URL asks for.
 func (ses *session) open() {
 	s, cfg := ses.shard, &ses.shard.gw.cfg
+	limits := &s.gw.live().Limits
 	s.payload = protocol.AppendWelcome(s.payload[:0], protocol.Welcome{
 		Connection: ses.name("c-"), User: ses.name("guest-"), Gateway: cfg.ID,
 		HeartbeatInterval: cfg.HeartbeatInterval, HeartbeatTimeout: cfg.HeartbeatTimeout,
-		MessageBytes: cfg.Limits.MessageBytes, Rooms: cfg.Limits.RoomsPerConn,
+		MessageBytes: limits.MessageBytes, Rooms: limits.RoomsPerConn,
 	})
 	s.send(ses.conn, s.payload)
 	ses.until = s.gw.lifetime(s.loop.Now())
@@ -107,7 +108,7 @@ const refusedMost = 100
 
 // spend counts n frames, of data or control, against the connection's rate.
 func (ses *session) spend(n int) {
-	limits := &ses.shard.gw.cfg.Limits
+	limits := &ses.shard.gw.live().Limits
 	per := int64(limits.MessagesPerSecond)
 	ses.wait = ses.messages.take(ses.conn.Loop().Now(), int64(n), rate{per, 2 * per})
 	if ses.wait > 0 {
@@ -120,7 +121,7 @@ func (ses *session) overspent(bytes int) time.Duration {
 	if ses.wait > 0 {
 		return ses.wait
 	}
-	per := ses.shard.gw.cfg.Limits.BytesPerSecond
+	per := ses.shard.gw.live().Limits.BytesPerSecond
 	wait := ses.bytes.take(ses.conn.Loop().Now(), int64(bytes), rate{per, 2 * per})
 	if wait > 0 {
 		ses.overrun()

@@ -36,7 +36,7 @@ func (s *shard) Tick(now int64) {
 // are over their limit, those first that hold the most, until what is over is
 // given back.
 func (s *shard) relieve(now int64) {
-	limit := s.gw.cfg.Limits.QueuedBytes
+	limit := s.gw.live().Limits.QueuedBytes
 	over := s.gw.queuedBytes() - limit
 	if limit == 0 || over <= 0 || now < s.relieved {
 		return

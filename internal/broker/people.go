@@ -1,0 +1,148 @@
+package broker
+
+import (
+	"context"
+	"time"
+)
+
+// People is what a broker keeps of users, for all the gateways that share it:
+// who is in the rooms, who holds which name, whose tokens are revoked, and what
+// backends are told. All that a gateway says stands under its lease, which it
+// renews by Fleet.Announce: once that has run out, a survivor's Reap takes it
+// back. Methods may block until ctx ends; an error wraps ErrUnavailable or
+// ErrClosed, or is the context's.
+type People interface {
+	Presence
+	Names
+	Revoker
+	Lifecycle
+	// Reap takes back what gateways said whose lease has run out: their users leave,
+	// their names are free, and their leavings are written as events. Each gateway
+	// calls it every few seconds; it does a bounded piece of work and is called
+	// again at once while more is true.
+	Reap(ctx context.Context) (more bool, err error)
+}
+
+// Presence is who is in the rooms. A user is in a room once, however many
+// connections and gateways it is there by.
+type Presence interface {
+	// SetPresence says how many connections users have in rooms on one gateway. The
+	// numbers are absolute, so that it may be said again. In order for each room.
+	SetPresence(ctx context.Context, gateway string, rooms []RoomUsers) error
+	// Online is a page of a room's users, ascending by the bytes of their names,
+	// behind the user after ("": from the first).
+	Online(ctx context.Context, room, after string, limit int) (Online, error)
+	// OnlineCounts is how many users are in rooms, in the order of rooms.
+	OnlineCounts(ctx context.Context, rooms []string) ([]int, error)
+	// ActiveRooms is a page of the rooms that have users, in an order of the broker's,
+	// from a cursor ("": from the first). next is the cursor of what follows; "" at
+	// the end.
+	ActiveRooms(ctx context.Context, cursor string, limit int) (rooms []ActiveRoom, next string, err error)
+	// WatchPresence names who hears of users that came to or left a room to which
+	// this broker is subscribed, on any gateway. It must not block. Called before
+	// Start. A call may be lost with the relay's connection: Subscribed comes again
+	// then.
+	WatchPresence(func(PresenceEvent))
+}
+
+// RoomUsers is users of one room.
+type RoomUsers struct {
+	Room  string
+	Users []UserConnections
+}
+
+// UserConnections is a user and its connections in a room; 0: it has left.
+type UserConnections struct {
+	User        string
+	Connections int
+}
+
+// Online is a page of the users in a room.
+type Online struct {
+	Count int // of all users in the room
+	Users []UserConnections
+	More  bool // others follow behind the last
+}
+
+// ActiveRoom is a room that has users.
+type ActiveRoom struct {
+	Room  string
+	Users int
+	Position
+}
+
+// PresenceEvent says who came to a room and who left it, over all gateways.
+type PresenceEvent struct {
+	Room   string
+	Joined []string
+	Left   []string
+	Count  int // of users, after it
+}
+
+// Names are user names that only one client holds.
+type Names interface {
+	// ClaimName takes a name. It returns false while another holds it, or held it
+	// within its grace.
+	ClaimName(ctx context.Context, c NameClaim) (bool, error)
+	// ReleaseName gives a name back, if this connection still holds it. For the grace
+	// only who knows the key can take it again.
+	ReleaseName(ctx context.Context, c NameClaim, grace time.Duration) error
+}
+
+// NameClaim is one connection's hold on a name.
+type NameClaim struct {
+	Name       string
+	Key        string // known to the client that holds it: it may take the name over
+	Connection string
+	Gateway    string // under whose lease it stands
+}
+
+// Revoker keeps revocations until they run out.
+type Revoker interface {
+	// Revoke keeps a revocation. The gateways hear of it by Fleet.Tell, which is not
+	// its work, and by reading Revocations from time to time.
+	Revoke(ctx context.Context, r Revocation) error
+	// Revocations is all that have not run out, in no order.
+	Revocations(ctx context.Context) ([]Revocation, error)
+}
+
+// Revocation says that tokens are not valid any more: one by its id, or those of
+// a user that were issued up to Before.
+type Revocation struct {
+	TokenID string    `json:"jti,omitempty"`
+	User    string    `json:"user,omitempty"`
+	Before  time.Time `json:"before,omitzero"` // with User
+	Until   time.Time `json:"until"`           // when it may be forgotten
+}
+
+// Lifecycle is what backends are told: a bounded log of events, each written at
+// least once.
+type Lifecycle interface {
+	// Connections says which connections of a gateway began and ended. Their events
+	// are written with it; those of rooms are written with SetPresence.
+	Connections(ctx context.Context, gateway string, changes []ConnectionChange) error
+	// Events is a page of events from a cursor ("": from the oldest kept, "$": from
+	// now on), and the cursor behind them.
+	Events(ctx context.Context, cursor string, limit int) (events []Event, next string, err error)
+}
+
+// ConnectionChange is a connection that began, or ended for a reason.
+type ConnectionChange struct {
+	Connection string
+	User       string
+	Ended      bool
+	Reason     string // of the end; a label of the metric of closed connections
+}
+
+// Event is a lifecycle event. Type is connected, disconnected, joined, left,
+// room_occupied or room_vacated.
+type Event struct {
+	ID         string `json:"id"`
+	Type       string `json:"type"`
+	Time       int64  `json:"time"` // Unix milliseconds, by the broker's clock
+	Gateway    string `json:"gateway,omitempty"`
+	Connection string `json:"connection,omitempty"`
+	User       string `json:"user,omitempty"`
+	Room       string `json:"room,omitempty"`
+	Reason     string `json:"reason,omitempty"` // disconnected: why; lease: its gateway died
+}
