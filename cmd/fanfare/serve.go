@@ -182,7 +182,9 @@ func gatewayLive(c *config.Config, classes room.Classes) gateway.Live {
 	l := &c.Limits
 	return gateway.Live{
 		Classes: classes,
-		Origins: c.Origins,
+		Edge: gateway.NewEdge(gateway.EdgeConfig{
+			Origins: c.Origins, OriginRequired: c.OriginRequired,
+		}),
 		Limits: gateway.Limits{
 			Connections: l.Connections, RoomsPerConn: l.RoomsPerConnection, MembersPerRoom: l.MembersPerRoom,
 			QueuedBytes: l.QueuedBytes, MessagesPerSecond: l.MessagesPerSecond, BytesPerSecond: l.BytesPerSecond,

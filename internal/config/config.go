@@ -18,6 +18,7 @@ type Config struct {
 	Heartbeat        Heartbeat
 	Drain            Drain
 	Origins          []string // scheme://host[:port] in lower case without a default port, or "*"; empty: same host only
+	OriginRequired   bool
 	Compression      Compression
 	Limits           Limits
 	Dedup            Dedup

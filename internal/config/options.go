@@ -77,13 +77,10 @@ func (c *Config) options() []option {
 		{key: "drain.period", def: "20s", value: duration(&c.Drain.Period, 0),
 			what: "time over which connections are closed when the gateway goes away",
 			why:  "clients come back spread out, and it ends within the 30 s that orchestrators grant"},
-		{key: "origins", def: "", value: list(&c.Origins, parseOrigin, "origins such as https://example.com or https://example.com:8443, or *"),
-			what: "web origins that may connect: scheme://host[:port], or * for any; none is the same host only",
-			why:  "a page of another site must not speak in its visitor's name"},
 		{key: "compression.enabled", def: "true", value: boolean(&c.Compression.Enabled),
 			what: "permessage-deflate for clients that offer it",
 			why:  "a message is compressed once for all its receivers, so it costs little and saves traffic"},
-	}, append(append(c.fleetOptions(), c.limitOptions()...), []option{
+	}, append(append(append(c.edgeOptions(), c.fleetOptions()...), c.limitOptions()...), []option{
 		{key: "memory.bytes", def: "256MiB", value: size(&c.Memory.Bytes, 1<<20),
 			what: "bytes that the embedded broker keeps of all rooms together; past it the history of those goes first that were used longest ago",
 			why:  "leaves room for the rest in a container of 1 GiB; without Redis one process is the whole service"},

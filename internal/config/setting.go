@@ -1,11 +1,9 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -189,39 +187,6 @@ func (s *listSetting) yaml() string {
 func (s *listSetting) valid() error {
 	var copied []string
 	return (&listSetting{&copied, s.item, s.takes}).set(s.text())
-}
-
-// parseOrigin returns an origin as a browser writes it in the Origin header
-// (RFC 6454, section 6.2): in lower case and without a default port.
-func parseOrigin(s string) (string, error) {
-	if s == "*" {
-		return s, nil
-	}
-	u, err := url.Parse(strings.ToLower(s))
-	if err != nil || u.Scheme == "" || u.Hostname() == "" {
-		return "", errors.New("no scheme://host")
-	}
-	origin := u.Scheme + "://" + u.Host
-	if origin != strings.ToLower(s) {
-		return "", errors.New("an origin ends behind the host or the port")
-	}
-	if strings.ContainsFunc(u.Hostname(), notInHost) {
-		return "", errors.New("no host name (write other than ASCII as xn--)")
-	}
-	if port := u.Port(); port == "" && strings.HasSuffix(u.Host, ":") {
-		return "", errors.New("no port behind the colon")
-	} else if port != "" {
-		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-			return "", errors.New("no port behind the colon")
-		}
-	}
-	switch u.Scheme {
-	case "http":
-		origin = strings.TrimSuffix(origin, ":80")
-	case "https":
-		origin = strings.TrimSuffix(origin, ":443")
-	}
-	return origin, nil
 }
 
 // formatDuration is Duration.String without the zeros behind: 2m, not 2m0s.

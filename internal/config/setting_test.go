@@ -40,25 +40,6 @@ func TestDurationsAreWrittenShort(t *testing.T) {
 	}
 }
 
-func TestOrigins(t *testing.T) {
-	for text, want := range map[string]string{
-		"*": "*", "http://a": "http://a", "HTTPS://A.Example": "https://a.example", "https://a:443": "https://a",
-		"http://a:80": "http://a", "http://a:443": "http://a:443", "http://[::1]:8080": "http://[::1]:8080", "app://x": "app://x",
-	} {
-		if got, err := parseOrigin(text); err != nil || got != want {
-			t.Errorf("%s = %q, %v, want %q", text, got, err, want)
-		}
-	}
-	for _, text := range []string{
-		"a.example", "a.example:80", "//a", "http://", "http://a/", "http://a/b", "http://a?b", "http://a#b", "http://u@a", "http://*.a",
-		"http://a:x", "http://a:99999", "http://a:", "http://ä", "null", "http://a b",
-	} {
-		if got, err := parseOrigin(text); err == nil {
-			t.Errorf("%q is taken for %q", text, got)
-		}
-	}
-}
-
 func TestAddresses(t *testing.T) {
 	for _, text := range []string{":0", ":8080", "127.0.0.1:1", "[::1]:65535", "localhost:80", "[fe80::1%eth0]:80"} {
 		if _, ok := parseAddress(text); !ok {

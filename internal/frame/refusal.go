@@ -25,6 +25,7 @@ const (
 	ReasonConnections          = "connections"            // 503
 	ReasonQueuedBytes          = "queued_bytes"           // 503
 	ReasonOrigin               = "origin"                 // 403
+	ReasonOriginMissing        = "origin_missing"         // 403: no Origin where one is required
 	ReasonPath                 = "path"                   // 404: no WebSocket there
 	ReasonDraining             = "draining"               // 503: the gateway is going away
 	ReasonNotReady             = "not_ready"              // 503

@@ -37,7 +37,7 @@ type Config struct {
 // in force: another takes its place.
 type Live struct {
 	Classes    room.Classes
-	Origins    []string // exact origins, or "*"; none: the request's own host only
+	Edge       Edge
 	Limits     Limits
 	AcceptRate int // upgrades a second, and as many at once; 0: any
 }

@@ -3,7 +3,6 @@ package gateway
 import (
 	"net/url"
 	"strconv"
-	"strings"
 
 	"github.com/fanfare-ws/fanfare/internal/frame"
 	"github.com/fanfare-ws/fanfare/internal/loop"
@@ -37,8 +36,8 @@ func (s *shard) Upgrade(c *loop.Conn, r *frame.Request) (loop.Admission, *frame.
 	if refusal := s.gw.overload(); refusal != nil {
 		return loop.Admission{}, refusal
 	}
-	if !originAllowed(r.HeaderValues("Origin"), r.Host, s.gw.live().Origins) {
-		return loop.Admission{}, &frame.Refusal{Status: 403, Reason: frame.ReasonOrigin, Code: "forbidden", Message: "this origin is not allowed"}
+	if refusal := s.gw.live().Edge.admit(r, ""); refusal != nil {
+		return loop.Admission{}, refusal
 	}
 	if r.Path == PathEcho {
 		c.Data = &echo{shard: s}
@@ -103,42 +102,4 @@ func parseGreeting(query string) (g *greeting, problem string) {
 	}
 	g.since = &p
 	return g, ""
-}
-
-// originAllowed holds a request's Origin header against the list of exact
-// origins, or without a list against the host that was asked for. A request
-// without the header is not from a browser. An opaque origin ("null") is never
-// allowed (RFC 6454 section 7).
-func originAllowed(headers []string, host string, allowed []string) bool {
-	if len(headers) == 0 {
-		return true
-	}
-	if len(headers) > 1 {
-		return false
-	}
-	o, err := url.Parse(headers[0])
-	if err != nil || o.Host == "" || o.Scheme == "" || o.User != nil || strings.TrimSuffix(o.Path, "/") != "" {
-		return false
-	}
-	if len(allowed) == 0 {
-		return sameHost(o, host)
-	}
-	for _, a := range allowed {
-		if a == "*" {
-			return true
-		}
-		if u, err := url.Parse(a); err == nil && strings.EqualFold(u.Scheme, o.Scheme) && sameHost(o, u.Host) {
-			return true
-		}
-	}
-	return false
-}
-
-// sameHost compares host and port; a port left out is the scheme's.
-func sameHost(origin *url.URL, host string) bool {
-	port := map[string]string{"http": ":80", "https": ":443"}[strings.ToLower(origin.Scheme)]
-	if port == "" {
-		return false
-	}
-	return strings.EqualFold(strings.TrimSuffix(origin.Host, port), strings.TrimSuffix(host, port))
 }

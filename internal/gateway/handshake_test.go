@@ -126,45 +126,6 @@ func TestAWrongVersionIsTold(t *testing.T) {
 	}
 }
 
-func TestOrigins(t *testing.T) {
-	for _, test := range []struct {
-		allowed []string
-		origin  string
-		host    string
-		want    bool
-	}{
-		{nil, "http://a.example", "a.example", true},
-		{nil, "http://a.example", "a.example:80", true},
-		{nil, "https://a.example", "a.example", true},
-		{nil, "https://a.example:443", "a.example", true},
-		{nil, "https://A.Example", "a.example", true},
-		{nil, "http://a.example:8080", "a.example:8080", true},
-		{nil, "http://a.example:8080", "a.example", false},
-		{nil, "http://a.example.evil", "a.example", false},
-		{nil, "http://evil@a.example", "a.example", false},
-		{nil, "http://a.example/path", "a.example", false},
-		{nil, "null", "null", false}, {nil, "null", "a.example", false}, {nil, "", "a.example", false}, {nil, "file://", "", false},
-		{nil, "http://[::1]:80", "[::1]", true},
-		{[]string{"https://b.example"}, "https://b.example", "a.example", true},
-		{[]string{"https://b.example"}, "https://b.example:443", "a.example", true},
-		{[]string{"https://b.example"}, "http://b.example", "a.example", false},
-		{[]string{"https://b.example"}, "http://a.example", "a.example", false},
-		{[]string{"https://b.example", "*"}, "http://c.example", "a.example", true},
-	} {
-		if got := originAllowed([]string{test.origin}, test.host, test.allowed); got != test.want {
-			t.Errorf("origin %q of host %q with %q: %v", test.origin, test.host, test.allowed, got)
-		}
-	}
-	if !originAllowed(nil, "a", nil) || originAllowed([]string{"http://a", "http://a"}, "a", []string{"*"}) {
-		t.Error("no origin must pass, two must not")
-	}
-	s := run(t, func(c *setup) { c.Origins = []string{"https://b.example"} })
-	s.connect(dialing{headers: []string{"Origin: https://b.example"}})
-	if _, res := s.handshake(dialing{headers: []string{"Origin: http://" + s.addr}}); res.StatusCode != 403 {
-		t.Errorf("an origin that is not listed: %s", res.Status)
-	}
-}
-
 func TestTheSubprotocolIsChosenAndATokenNeverEchoed(t *testing.T) {
 	s := run(t)
 	for offer, want := range map[string]string{

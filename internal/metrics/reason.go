@@ -159,7 +159,7 @@ var acceptNames = [acceptErrors]string{"descriptors", "memory", "other"}
 var rejectNames = []string{
 	"bad_request", "head_too_large", "too_many_headers", "body", "version", "key", "method",
 	"timeout", "closed", "handshakes", "handshakes_per_address", "connections", "queued_bytes",
-	"origin", "query", "path", "draining", "not_ready", "accept_rate", "other",
+	"origin", "origin_missing", "query", "path", "draining", "not_ready", "accept_rate", "other",
 }
 
 var rejectIndex = indexOf(rejectNames)

@@ -1,0 +1,78 @@
+package config
+
+import (
+	"errors"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// edgeOptions are the keys of who may connect.
+func (c *Config) edgeOptions() []option {
+	return []option{
+		{key: "origins", def: "", value: list(&c.Origins, parseOrigin, "origins such as https://example.com or https://example.com:8443, or *"),
+			what: "web origins that may connect: scheme://host[:port], or * for any; none is the same host only. The origin null never may",
+			why:  "a page of another site must not speak in its visitor's name"},
+		{key: "origin_required", def: "false", value: boolean(&c.OriginRequired),
+			what: "refuse a WebSocket handshake without an Origin, which no browser leaves out",
+			why:  "apps and programs have no origin, and one that wants to can write any"},
+	}
+}
+
+// parseOrigin returns an origin as a browser writes it in the Origin header
+// (RFC 6454, section 6.2): in lower case and without a default port.
+func parseOrigin(s string) (string, error) {
+	if s == "*" {
+		return s, nil
+	}
+	if strings.ContainsFunc(s, func(r rune) bool { return r > unicode.MaxASCII }) {
+		return "", errors.New("no host name (write other than ASCII as xn--)")
+	}
+	lower := strings.ToLower(s)
+	u, err := url.Parse(lower)
+	if err != nil || u.Scheme == "" || u.Hostname() == "" {
+		return "", errors.New("no scheme://host")
+	}
+	if u.Scheme+"://"+u.Host != lower {
+		return "", errors.New("an origin ends behind the host or the port")
+	}
+	host, err := originHost(u.Host, u.Hostname())
+	if err != nil {
+		return "", err
+	}
+	port := u.Port()
+	if port == "" && strings.HasSuffix(u.Host, ":") {
+		return "", errors.New("no port behind the colon")
+	}
+	if port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || port[0] == '0' {
+			return "", errors.New("no port behind the colon")
+		}
+	}
+	if port == "" || u.Scheme == "http" && port == "80" || u.Scheme == "https" && port == "443" {
+		return u.Scheme + "://" + host, nil
+	}
+	return u.Scheme + "://" + host + ":" + port, nil
+}
+
+// originHost returns a host as browsers write it.
+func originHost(host, name string) (string, error) {
+	if strings.HasPrefix(host, "[") {
+		ip, err := netip.ParseAddr(name)
+		if err != nil || !ip.Is6() || ip.Zone() != "" {
+			return "", errors.New("no IPv6 address in the brackets")
+		}
+		return "[" + ip.String() + "]", nil
+	}
+	if name[0] == '.' || strings.ContainsFunc(name, notInName) {
+		return "", errors.New("no host name (write other than ASCII as xn--)")
+	}
+	return name, nil
+}
+
+// notInName tells what is part of no host name in lower case.
+func notInName(r rune) bool {
+	return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789-._", r)
+}
