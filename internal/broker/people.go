@@ -9,8 +9,10 @@ import (
 // who is in the rooms, who holds which name, whose tokens are revoked, and what
 // backends are told. All that a gateway says stands under its lease, which it
 // renews by Fleet.Announce: once that has run out, a survivor's Reap takes it
-// back. Methods may block until ctx ends; an error wraps ErrUnavailable or
-// ErrClosed, or is the context's.
+// back. Where Announce says that something was lost, by a lease that ran out or by
+// the broker, the gateway says all again: its users, its names and its connections.
+// Methods may block until ctx ends; an error wraps ErrUnavailable or ErrClosed, or
+// is the context's, and what was asked for may or may not have been done.
 type People interface {
 	Presence
 	Names
@@ -27,7 +29,8 @@ type People interface {
 // connections and gateways it is there by.
 type Presence interface {
 	// SetPresence says how many connections users have in rooms on one gateway. The
-	// numbers are absolute, so that it may be said again. In order for each room.
+	// numbers are absolute, so that it may be said again, and after an error has to
+	// be. Calls of one gateway are done one after another.
 	SetPresence(ctx context.Context, gateway string, rooms []RoomUsers) error
 	// Online is a page of a room's users, ascending by the bytes of their names,
 	// behind the user after ("": from the first).
@@ -38,10 +41,10 @@ type Presence interface {
 	// from a cursor ("": from the first). next is the cursor of what follows; "" at
 	// the end.
 	ActiveRooms(ctx context.Context, cursor string, limit int) (rooms []ActiveRoom, next string, err error)
-	// WatchPresence names who hears of users that came to or left a room to which
-	// this broker is subscribed, on any gateway. It must not block. Called before
-	// Start. A call may be lost with the relay's connection: Subscribed comes again
-	// then.
+	// WatchPresence names who hears of users that came to or left rooms, on any
+	// gateway: those to which this broker is subscribed at least. It must not block.
+	// Called before Start. A call may be lost with the relay's connection: Subscribed
+	// comes again then.
 	WatchPresence(func(PresenceEvent))
 }
 
@@ -82,7 +85,8 @@ type PresenceEvent struct {
 // Names are user names that only one client holds.
 type Names interface {
 	// ClaimName takes a name. It returns false while another holds it, or held it
-	// within its grace.
+	// within its grace. One that failed, and is not asked for again, is given back by
+	// the broker. Names are compared as they are given.
 	ClaimName(ctx context.Context, c NameClaim) (bool, error)
 	// ReleaseName gives a name back, if this connection still holds it. For the grace
 	// only who knows the key can take it again.
@@ -92,7 +96,7 @@ type Names interface {
 // NameClaim is one connection's hold on a name.
 type NameClaim struct {
 	Name       string
-	Key        string // known to the client that holds it: it may take the name over
+	Key        string // known to the client that holds it, who may take the name over; empty: to none
 	Connection string
 	Gateway    string // under whose lease it stands
 }
@@ -122,7 +126,8 @@ type Lifecycle interface {
 	// are written with it; those of rooms are written with SetPresence.
 	Connections(ctx context.Context, gateway string, changes []ConnectionChange) error
 	// Events is a page of events from a cursor ("": from the oldest kept, "$": from
-	// now on), and the cursor behind them.
+	// now on, or the ID of an event: from behind it), and the cursor behind them. A
+	// page may be empty, and more come later. After an ID some events may come again.
 	Events(ctx context.Context, cursor string, limit int) (events []Event, next string, err error)
 }
 
@@ -134,8 +139,7 @@ type ConnectionChange struct {
 	Reason     string // of the end; a label of the metric of closed connections
 }
 
-// Event is a lifecycle event. Type is connected, disconnected, joined, left,
-// room_occupied or room_vacated.
+// Event is a lifecycle event.
 type Event struct {
 	ID         string `json:"id"`
 	Type       string `json:"type"`
@@ -144,5 +148,18 @@ type Event struct {
 	Connection string `json:"connection,omitempty"`
 	User       string `json:"user,omitempty"`
 	Room       string `json:"room,omitempty"`
-	Reason     string `json:"reason,omitempty"` // disconnected: why; lease: its gateway died
+	Reason     string `json:"reason,omitempty"` // disconnected: why
 }
+
+// The types of events.
+const (
+	EventConnected    = "connected"
+	EventDisconnected = "disconnected"
+	EventJoined       = "joined"
+	EventLeft         = "left"
+	EventOccupied     = "room_occupied" // its first user came
+	EventVacated      = "room_vacated"  // its last one left
+)
+
+// ReasonGatewayLost is why a connection ended whose gateway did not live to say so.
+const ReasonGatewayLost = "gateway_lost"

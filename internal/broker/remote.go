@@ -27,18 +27,21 @@ type Remote interface {
 
 // Member is a gateway of a fleet.
 type Member struct {
-	ID          string `json:"id"`
-	Version     string `json:"version"`
-	Connections int    `json:"connections"`
-	Rooms       int    `json:"rooms"`
-	Draining    bool   `json:"draining"`
+	ID          string  `json:"id"`
+	Version     string  `json:"version"`
+	Connections int     `json:"connections"`
+	Rooms       int     `json:"rooms"`
+	Load        float64 `json:"load"` // how busy it is, 0 to 1
+	Draining    bool    `json:"draining"`
 }
 
 // Fleet is what gateways know of each other, kept by the broker they share.
 type Fleet interface {
-	// Announce says that the gateway is alive, for as long as the lease.
-	Announce(ctx context.Context, m Member, lease time.Duration) error
-	// Withdraw ends the lease.
+	// Announce says that the gateway is alive, for as long as the lease. It returns
+	// false if what the gateway said to the People before no longer stands, all or
+	// some of it: then it has to be said again.
+	Announce(ctx context.Context, m Member, lease time.Duration) (stands bool, err error)
+	// Withdraw ends the lease, and with it what the gateway said.
 	Withdraw(ctx context.Context, id string) error
 	// Members is the gateways whose lease has not run out.
 	Members(ctx context.Context) ([]Member, error)

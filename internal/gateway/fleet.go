@@ -78,7 +78,7 @@ func (f *fleet) announce(ctx context.Context) error {
 	defer cancel()
 	g := f.gw
 	own := g.Connections()
-	err := f.fleet.Announce(ctx, broker.Member{
+	_, err := f.fleet.Announce(ctx, broker.Member{
 		ID: g.cfg.ID, Version: g.cfg.Version, Connections: own,
 		Rooms: int(g.cfg.Metrics.Rooms.Value()), Draining: g.draining.Load(),
 	}, lease)

@@ -285,14 +285,14 @@ func (b *remote) comparisons() [][]string {
 	return slices.Clone(b.compared)
 }
 
-func (b *remote) Announce(_ context.Context, m broker.Member, lease time.Duration) error {
+func (b *remote) Announce(_ context.Context, m broker.Member, lease time.Duration) (bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.away != nil {
-		return b.away
+		return false, b.away
 	}
 	b.announced, b.lease = append(b.announced, m), lease
-	return nil
+	return true, nil
 }
 
 func (b *remote) Withdraw(_ context.Context, id string) error {

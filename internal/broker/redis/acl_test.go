@@ -53,7 +53,7 @@ func TestWorksWithTheLeastOfRights(t *testing.T) {
 	if err := r.Renew(t.Context(), "a", r.tail("a").Epoch); err != nil {
 		t.Error(err)
 	}
-	if err := r.Announce(t.Context(), broker.Member{ID: "g"}, 1e9); err != nil {
+	if _, err := r.Announce(t.Context(), broker.Member{ID: "g"}, 1e9); err != nil {
 		t.Error(err)
 	}
 	if got, err := r.Members(t.Context()); err != nil || len(got) != 1 {

@@ -21,15 +21,15 @@ func (b *Broker) fleetKeys() []string {
 }
 
 // Announce implements broker.Fleet. Leases run by Redis's clock.
-func (b *Broker) Announce(ctx context.Context, m broker.Member, lease time.Duration) error {
+func (b *Broker) Announce(ctx context.Context, m broker.Member, lease time.Duration) (bool, error) {
 	text, err := json.Marshal(m)
 	if err != nil {
-		return fmt.Errorf("announce %q: %w", m.ID, err)
+		return false, fmt.Errorf("announce %q: %w", m.ID, err)
 	}
 	if _, err := b.run(ctx, scriptAnnounce, b.fleetKeys(), m.ID, text, milliseconds(lease)); err != nil {
-		return fmt.Errorf("announce %q: %w", m.ID, err)
+		return false, fmt.Errorf("announce %q: %w", m.ID, err)
 	}
-	return nil
+	return true, nil
 }
 
 // Members implements broker.Fleet. What is not a member in our form is skipped.

@@ -27,7 +27,7 @@ func TestLeasesRunOut(t *testing.T) {
 	ctx := t.Context()
 	for i, lease := range []time.Duration{time.Minute, 100 * time.Millisecond, time.Minute} {
 		m := broker.Member{ID: fmt.Sprint("g", i), Version: "v1", Connections: 10 * i, Rooms: i, Draining: i == 2}
-		if err := r.Announce(ctx, m, lease); err != nil {
+		if _, err := r.Announce(ctx, m, lease); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -66,7 +66,7 @@ func TestForeignWritesToTheFleetsKeysDoNotStopOrSkewIt(t *testing.T) {
 		if junk[0] == "hset" {
 			s.do("zadd", "fanfare:fleet:leases", "inf", "x", "inf", "y")
 		}
-		if err := r.Announce(t.Context(), broker.Member{ID: "g", Connections: 7}, time.Minute); err != nil {
+		if _, err := r.Announce(t.Context(), broker.Member{ID: "g", Connections: 7}, time.Minute); err != nil {
 			t.Errorf("%v: %v", junk, err)
 		}
 		got, err := r.Members(t.Context())
@@ -105,11 +105,14 @@ func TestCallsEndWithTheirContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, call := range map[string]func(context.Context) error{
-		"range":    func(ctx context.Context) error { _, err := r.Range(ctx, broker.Query{Room: "a"}); return err },
-		"tails":    func(ctx context.Context) error { _, err := r.Tails(ctx, []string{"a"}); return err },
-		"renew":    func(ctx context.Context) error { return r.Renew(ctx, "a", "e") },
-		"announce": func(ctx context.Context) error { return r.Announce(ctx, broker.Member{ID: "g"}, time.Second) },
-		"tell":     func(ctx context.Context) error { return r.Tell(ctx, nil) },
+		"range": func(ctx context.Context) error { _, err := r.Range(ctx, broker.Query{Room: "a"}); return err },
+		"tails": func(ctx context.Context) error { _, err := r.Tails(ctx, []string{"a"}); return err },
+		"renew": func(ctx context.Context) error { return r.Renew(ctx, "a", "e") },
+		"announce": func(ctx context.Context) error {
+			_, err := r.Announce(ctx, broker.Member{ID: "g"}, time.Second)
+			return err
+		},
+		"tell": func(ctx context.Context) error { return r.Tell(ctx, nil) },
 	} {
 		begun := time.Now()
 		if err := call(ctx); err == nil {
