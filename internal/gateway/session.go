@@ -91,6 +91,8 @@ func (ses *session) message(payload []byte) {
 		ses.publish(r)
 	case protocol.TypeHistory:
 		ses.askHistory(r)
+	default:
+		ses.fail(r.ID, &protocol.Error{Code: protocol.UnknownType, Message: "unknown type", Field: "type"})
 	}
 }
 

@@ -26,6 +26,13 @@ type HistoryRequest struct {
 	Limit  int // 0: not said
 }
 
+// MembersRequest asks who is in a room.
+type MembersRequest struct {
+	Room   string
+	Limit  int    // 0: not said
+	Cursor string // that of the page before; empty: from the first
+}
+
 // AppendPing appends a ping, for who cannot see WebSocket pings.
 func AppendPing(dst []byte, id string) []byte {
 	return append(openBare(dst, "ping", id), '}')
@@ -92,5 +99,36 @@ func AppendHistoryRequest(dst []byte, id string, h HistoryRequest) []byte {
 	if h.Limit > 0 {
 		dst = intMember(dst, `,"limit":`, int64(h.Limit))
 	}
+	return append(dst, "}}"...)
+}
+
+// AppendMembersRequest appends a members request.
+func AppendMembersRequest(dst []byte, id string, m MembersRequest) []byte {
+	dst = open(dst, "members", id)
+	dst = strMember(dst, `"room":`, m.Room)
+	if m.Limit > 0 {
+		dst = intMember(dst, `,"limit":`, int64(m.Limit))
+	}
+	if m.Cursor != "" {
+		dst = strMember(dst, `,"cursor":`, m.Cursor)
+	}
+	return append(dst, "}}"...)
+}
+
+// AppendRegister appends a register; key is that of an earlier reply, empty:
+// none.
+func AppendRegister(dst []byte, id, username, key string) []byte {
+	dst = open(dst, "register", id)
+	dst = strMember(dst, `"username":`, username)
+	if key != "" {
+		dst = strMember(dst, `,"key":`, key)
+	}
+	return append(dst, "}}"...)
+}
+
+// AppendAuth appends an auth, which renews or changes the connection's token.
+func AppendAuth(dst []byte, id, token string) []byte {
+	dst = open(dst, "auth", id)
+	dst = strMember(dst, `"token":`, token)
 	return append(dst, "}}"...)
 }

@@ -45,6 +45,9 @@ const (
 	MaxEvent     = 64   // characters of an event's name
 	MaxPublishID = 64   // bytes of a publish's id
 	MaxRequestID = 64   // bytes of a request_id
+	MaxUserKey   = 64   // bytes of the key that a user's name is taken back with
+	MaxCursor    = 256  // bytes of a page's cursor: a user's name fits in
 	MaxHistory   = 1000 // messages one history request may ask for
-	DefaultLimit = 100  // messages a history request gets that names no limit
+	MaxMembers   = 1000 // users one members request may ask for
+	DefaultLimit = 100  // messages or users a request gets that names no limit
 )

@@ -62,6 +62,10 @@ var (
 	errAfter      = invalid("after", "an integer from 0 to 2^53-1")
 	errBefore     = invalid("before", "an integer from 0 to 2^53-1")
 	errLimit      = invalid("limit", "an integer from 1 to 1000")
+	errCursor     = invalid("cursor", "a string of 1 to 256 bytes")
+	errUsername   = invalid("username", "1 to 64 letters, digits and _ - . @")
+	errUserKey    = invalid("key", "1 to 64 characters of A-Z a-z 0-9 _ -")
+	errToken      = invalid("token", "a string that is not empty")
 )
 
 func invalid(field, rule string) *Error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -71,10 +72,11 @@ func FuzzDecode(f *testing.F) {
 		agree(t, msg, &r)
 
 		// A decoder that has been used decodes the same.
-		room, id := bytes.Clone(r.Room), bytes.Clone(r.ID)
+		room, id, user := bytes.Clone(r.Room), bytes.Clone(r.ID), bytes.Clone(r.Username)
 		var again Request
 		d.Decode([]byte(`{"type":"publish","payload":{"room":"x","data":1,"event":"\u0061","id":"\u0062"}}`), &again)
-		if err := d.Decode(msg, &again); err != nil || !bytes.Equal(again.Room, room) || !bytes.Equal(again.ID, id) {
+		if err := d.Decode(msg, &again); err != nil || !bytes.Equal(again.Room, room) || !bytes.Equal(again.ID, id) ||
+			!bytes.Equal(again.Username, user) {
 			t.Fatalf("decoded again: %+v, %v", again, err)
 		}
 	})
@@ -124,6 +126,21 @@ func agree(t *testing.T, msg []byte, r *Request) {
 	switch r.Type {
 	case TypePing:
 		return
+	case TypeRegister:
+		want, ok := NormalizeUser(str(p["username"]))
+		if !ok || want != string(r.Username) || str(p["key"]) != string(r.UsernameKey) {
+			t.Fatalf("%+v, want %s", *r, e["payload"])
+		}
+		return
+	case TypeAuth:
+		if str(p["token"]) != string(r.Token) || len(r.Token) == 0 {
+			t.Fatalf("%+v, want %s", *r, e["payload"])
+		}
+		return
+	case TypeMembers:
+		if str(p["cursor"]) != string(r.Cursor) || r.Limit < 1 || r.Limit > MaxMembers {
+			t.Fatalf("%+v, want %s", *r, e["payload"])
+		}
 	case TypePublish:
 		if str(p["event"]) != string(r.Event) || str(p["id"]) != string(r.PublishID) || !bytes.Equal(p["data"], r.Data) {
 			t.Fatalf("%+v, want %s", *r, e["payload"])
@@ -140,10 +157,11 @@ func FuzzDecodeServer(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		s, err := DecodeServer(msg)
-		if err == nil && s.Type != ServerMessage {
+		if err != nil {
 			return
 		}
-		if err == nil && s.Message.Data != nil {
+		comesBack(t, s)
+		if s.Message.Data != nil {
 			again, err := DecodeServer(AppendMessage(nil, &s.Message))
 			if err != nil || again.Message.Room != s.Message.Room || again.Message.Seq != s.Message.Seq ||
 				!bytes.Equal(again.Message.Data, s.Message.Data) {
@@ -151,4 +169,26 @@ func FuzzDecodeServer(f *testing.F) {
 			}
 		}
 	})
+}
+
+// comesBack holds what was read of users to what is read of it written again.
+func comesBack(t *testing.T, s Server) {
+	id := []byte(s.ID)
+	var frame []byte
+	switch s.Type {
+	case ServerMembers:
+		frame = AppendMembers(nil, id, s.Members)
+	case ServerRegistered:
+		frame = AppendRegistered(nil, id, s.Registered)
+	case ServerAuthenticated:
+		frame = AppendAuthenticated(nil, id, s.Authenticated)
+	case ServerPresence:
+		s.ID = "" // an event has none
+		frame = AppendPresence(nil, s.Presence)
+	default:
+		return
+	}
+	if again, err := DecodeServer(frame); err != nil || !reflect.DeepEqual(again, s) {
+		t.Fatalf("%+v came back as %+v, %v", s, again, err)
+	}
 }

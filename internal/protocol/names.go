@@ -64,6 +64,13 @@ func ValidEvent(b []byte) bool {
 // ValidPublishID reports whether b may be a publish's id: 1 to 64 bytes.
 func ValidPublishID(b []byte) bool { return len(b) >= 1 && len(b) <= MaxPublishID }
 
+// ValidCursor reports whether b may be a page's cursor: 1 to 256 bytes.
+func ValidCursor(b []byte) bool { return len(b) >= 1 && len(b) <= MaxCursor }
+
+// ValidUserKey reports whether b is the key of a user's name: 1 to 64
+// characters of A-Z a-z 0-9 _ -, so that it may stand in a URL as it is.
+func ValidUserKey[B ~[]byte | ~string](b B) bool { return consistsOf(b, inEpoch, MaxUserKey) }
+
 // ValidRequestID reports whether b may be a request_id: 1 to 64 bytes.
 func ValidRequestID(b []byte) bool { return len(b) >= 1 && len(b) <= MaxRequestID }
 
@@ -86,23 +93,29 @@ func NormalizeUser(name string) (string, bool) {
 
 // ValidUser reports whether a name is a user's as NormalizeUser makes them.
 func ValidUser(name string) bool {
-	if name == "" || len(name) > MaxUser*utf8.UTFMax || utf8.RuneCountInString(name) > MaxUser {
-		return false
-	}
-	if !ascii(name) && !norm.NFC.IsNormalString(name) {
-		return false
-	}
-	for _, r := range name {
+	return userCharacters(name) && (ascii(name) || norm.NFC.IsNormalString(name))
+}
+
+// userCharacters reports whether s has the characters of a user's name, and no more
+// of them.
+func userCharacters[B ~[]byte | ~string](s B) bool {
+	characters := 0
+	for i := 0; i < len(s); characters++ {
+		r, n := decodeRune(s[i:])
 		// What is not UTF-8 reads as U+FFFD, which is no letter.
 		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' && r != '-' && r != '.' && r != '@' {
 			return false
 		}
+		if characters == MaxUser {
+			return false
+		}
+		i += n
 	}
-	return true
+	return characters > 0
 }
 
 // ascii tells whether NFC changes nothing, at no cost.
-func ascii(s string) bool {
+func ascii[B ~[]byte | ~string](s B) bool {
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {
 			return false

@@ -38,12 +38,16 @@ func appendString[B ~[]byte | ~string](dst []byte, s B) []byte {
 // runeLength returns the length of the rune that s begins with, 0 if s does
 // not begin with valid UTF-8.
 func runeLength[B ~[]byte | ~string](s B) int {
-	var head [utf8.UTFMax]byte
-	r, n := utf8.DecodeRune(head[:copy(head[:], s)])
+	r, n := decodeRune(s)
 	if r == utf8.RuneError && n == 1 {
 		return 0
 	}
 	return n
+}
+
+func decodeRune[B ~[]byte | ~string](s B) (rune, int) {
+	var head [utf8.UTFMax]byte
+	return utf8.DecodeRune(head[:copy(head[:], s)])
 }
 
 func appendEscaped(dst []byte, c byte) []byte {

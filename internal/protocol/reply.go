@@ -4,18 +4,22 @@ import "time"
 
 // The types of what a gateway sends, for [Server.Type].
 const (
-	ServerPong      = "pong"
-	ServerEcho      = "echo"
-	ServerJoined    = "joined"
-	ServerLeft      = "left"
-	ServerPublished = "published"
-	ServerHistory   = "history"
-	ServerWelcome   = "welcome"
-	ServerMessage   = "message"
-	ServerGap       = "gap"
-	ServerReset     = "reset"
-	ServerReconnect = "reconnect"
-	ServerError     = "error"
+	ServerPong          = "pong"
+	ServerEcho          = "echo"
+	ServerJoined        = "joined"
+	ServerLeft          = "left"
+	ServerPublished     = "published"
+	ServerHistory       = "history"
+	ServerMembers       = "members"
+	ServerRegistered    = "registered"
+	ServerAuthenticated = "authenticated"
+	ServerWelcome       = "welcome"
+	ServerMessage       = "message"
+	ServerPresence      = "presence"
+	ServerGap           = "gap"
+	ServerReset         = "reset"
+	ServerReconnect     = "reconnect"
+	ServerError         = "error"
 )
 
 // Recovery is the field recovered of a joined reply.
@@ -50,9 +54,36 @@ type History struct {
 	First, Last uint64    // what the log keeps; First is Last+1 where it keeps nothing
 }
 
+// Members is the reply to a members request: a page of who is in a room.
+type Members struct {
+	Room   string
+	Count  int // of all users in the room, each once
+	Users  []Member
+	Cursor string // of the next page; empty: this is the last
+}
+
+// Member is a user in a room, and by how many connections it is there.
+type Member struct {
+	User        string
+	Connections int
+}
+
+// Registered is the reply to a register.
+type Registered struct {
+	Username string // in NFC
+	Key      string // with which the name is taken back after the connection ended
+}
+
+// Authenticated is the reply to an auth.
+type Authenticated struct {
+	User      string
+	ExpiresAt int64 // Unix milliseconds; 0: the token never runs out
+}
+
 // Welcome is the first frame of every connection.
 type Welcome struct {
 	Connection, User, Gateway string
+	UsernameKey               string        // Registered.Key of the name that the URL asked for; empty: it asked for none
 	HeartbeatInterval         time.Duration // whole milliseconds on the wire
 	HeartbeatTimeout          time.Duration
 	MessageBytes              int64 // limit of a message; 0: none
@@ -67,6 +98,14 @@ type Message struct {
 	From        string
 	Event       string // empty: none
 	Data        []byte // raw JSON
+}
+
+// Presence says which users came to a room and which left it. Nobody stands in
+// both.
+type Presence struct {
+	Room         string
+	Joined, Left []string
+	Count        int // of users in the room, after it
 }
 
 // GapReason says why messages were skipped.
@@ -163,11 +202,53 @@ func AppendHistory(dst, id []byte, h History) []byte {
 	return append(dst, "}}"...)
 }
 
+// AppendMembers appends the reply to a members request.
+func AppendMembers(dst, id []byte, m Members) []byte {
+	dst = open(dst, ServerMembers, id)
+	dst = strMember(dst, `"room":`, m.Room)
+	dst = intMember(dst, `,"count":`, int64(m.Count))
+	dst = append(dst, `,"users":[`...)
+	for i, u := range m.Users {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = strMember(dst, `{"user":`, u.User)
+		dst = intMember(dst, `,"connections":`, int64(u.Connections))
+		dst = append(dst, '}')
+	}
+	dst = append(dst, ']')
+	if m.Cursor != "" {
+		dst = strMember(dst, `,"cursor":`, m.Cursor)
+	}
+	return append(dst, "}}"...)
+}
+
+// AppendRegistered appends the reply to a register.
+func AppendRegistered(dst, id []byte, r Registered) []byte {
+	dst = open(dst, ServerRegistered, id)
+	dst = strMember(dst, `"username":`, r.Username)
+	dst = strMember(dst, `,"key":`, r.Key)
+	return append(dst, "}}"...)
+}
+
+// AppendAuthenticated appends the reply to an auth.
+func AppendAuthenticated(dst, id []byte, a Authenticated) []byte {
+	dst = open(dst, ServerAuthenticated, id)
+	dst = strMember(dst, `"user":`, a.User)
+	if a.ExpiresAt != 0 {
+		dst = intMember(dst, `,"expires_at":`, a.ExpiresAt)
+	}
+	return append(dst, "}}"...)
+}
+
 // AppendWelcome appends the first frame of a connection.
 func AppendWelcome(dst []byte, w Welcome) []byte {
 	dst = open(dst, ServerWelcome, "")
 	dst = strMember(dst, `"connection":`, w.Connection)
 	dst = strMember(dst, `,"user":`, w.User)
+	if w.UsernameKey != "" {
+		dst = strMember(dst, `,"username_key":`, w.UsernameKey)
+	}
 	dst = strMember(dst, `,"gateway":`, w.Gateway)
 	dst = intMember(dst, `,"heartbeat":{"interval_ms":`, w.HeartbeatInterval.Milliseconds())
 	dst = intMember(dst, `,"timeout_ms":`, w.HeartbeatTimeout.Milliseconds())
@@ -194,6 +275,27 @@ func messagePayload(dst []byte, m *Message) []byte {
 	}
 	dst = append(dst, `,"data":`...)
 	return append(dst, m.Data...)
+}
+
+// AppendPresence appends the event of users that came and left.
+func AppendPresence(dst []byte, p Presence) []byte {
+	dst = open(dst, ServerPresence, "")
+	dst = strMember(dst, `"room":`, p.Room)
+	dst = names(append(dst, `,"joined":`...), p.Joined)
+	dst = names(append(dst, `,"left":`...), p.Left)
+	dst = intMember(dst, `,"count":`, int64(p.Count))
+	return append(dst, "}}"...)
+}
+
+func names(dst []byte, list []string) []byte {
+	dst = append(dst, '[')
+	for i, name := range list {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendString(dst, name)
+	}
+	return append(dst, ']')
 }
 
 // AppendGap appends the event that names skipped messages.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"math"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -19,6 +18,9 @@ const (
 	TypeLeave
 	TypePublish
 	TypeHistory
+	TypeMembers
+	TypeRegister
+	TypeAuth
 )
 
 // String returns the type's name on the wire.
@@ -36,10 +38,19 @@ func (t Type) String() string {
 		return "publish"
 	case TypeHistory:
 		return "history"
+	case TypeMembers:
+		return "members"
+	case TypeRegister:
+		return "register"
+	case TypeAuth:
+		return "auth"
 	default:
 		return "unknown"
 	}
 }
+
+// inRoom reports whether a request of the type is about one room.
+func (t Type) inRoom() bool { return t != TypeRegister && t != TypeAuth }
 
 // Request is a decoded request. Byte fields are slices of the message or of
 // the Decoder's scratch: they are valid until the message's memory is reused
@@ -48,7 +59,7 @@ type Request struct {
 	Type Type
 	ID   []byte // request_id; empty: none
 
-	Room []byte // join, leave, publish, history
+	Room []byte // join, leave, publish, history, members
 
 	HasSince   bool // join
 	SinceEpoch []byte
@@ -64,7 +75,14 @@ type Request struct {
 	After     uint64
 	HasBefore bool
 	Before    uint64
-	Limit     int // history: 1 to MaxHistory
+	Limit     int // history: 1 to MaxHistory; members: 1 to MaxMembers
+
+	Cursor []byte // members; empty: from the first
+
+	Username    []byte // register: in NFC
+	UsernameKey []byte // register; empty: none
+
+	Token []byte // auth
 
 	Value []byte // echo: the raw payload; nil: there was none
 }
@@ -73,7 +91,8 @@ type Request struct {
 const scratchKept = 4 << 10
 
 // Decoder decodes requests. It is scratch space of one goroutine; its zero
-// value is ready. Once warm, decoding a valid request allocates nothing.
+// value is ready. Once warm, decoding a valid request allocates nothing, but
+// for a user's name that has still to be put into NFC.
 type Decoder struct {
 	json    jsontext.Decoder
 	input   bytes.Buffer
@@ -189,168 +208,13 @@ func typeOf(name []byte) Type {
 		return TypeLeave
 	case "history":
 		return TypeHistory
+	case "members":
+		return TypeMembers
+	case "register":
+		return TypeRegister
+	case "auth":
+		return TypeAuth
 	default:
 		return 0
 	}
-}
-
-func (d *Decoder) payload(raw []byte, r *Request) *Error {
-	if r.Type == TypeEcho {
-		r.Value = raw
-		return nil
-	}
-	if raw == nil {
-		if r.Type == TypePing {
-			return nil
-		}
-		return errNoPayload
-	}
-	if raw[0] != '{' {
-		return errPayload
-	}
-	if r.Type == TypePing {
-		return nil
-	}
-	for m := (members{object: raw}); ; {
-		name, value, ok := m.member()
-		if !ok {
-			break
-		}
-		if err := d.field(text(name, &d.scratch), value, r); err != nil {
-			return err
-		}
-	}
-	return r.complete()
-}
-
-// field reads one member of the payload. A name that the type does not know is
-// ignored, whatever other types make of it.
-func (d *Decoder) field(name, value []byte, r *Request) *Error {
-	if string(name) == "room" {
-		room, ok := d.str(value)
-		if !ok || !ValidRoom(room) {
-			return errRoom
-		}
-		r.Room = room
-		return nil
-	}
-	switch r.Type {
-	case TypeJoin:
-		return d.joinField(name, value, r)
-	case TypePublish:
-		return d.publishField(name, value, r)
-	case TypeHistory:
-		return d.historyField(name, value, r)
-	default:
-		return nil
-	}
-}
-
-func (d *Decoder) joinField(name, value []byte, r *Request) *Error {
-	switch string(name) {
-	case "since":
-		return d.since(value, r)
-	case "last":
-		n, ok := integer(value)
-		if !ok {
-			return errLast
-		}
-		r.Last = int(min(n, math.MaxInt32))
-	case "presence":
-		r.Presence = value[0] == 't'
-		if !r.Presence && value[0] != 'f' {
-			return errPresence
-		}
-	}
-	return nil
-}
-
-func (d *Decoder) since(value []byte, r *Request) *Error {
-	if value[0] != '{' {
-		return errSince
-	}
-	var hasSeq bool
-	for m := (members{object: value}); ; {
-		name, value, ok := m.member()
-		if !ok {
-			break
-		}
-		switch string(text(name, &d.scratch)) {
-		case "epoch":
-			if r.SinceEpoch, ok = d.str(value); !ok || !ValidEpoch(r.SinceEpoch) {
-				return errSinceEpoch
-			}
-		case "seq":
-			if r.SinceSeq, hasSeq = integer(value); !hasSeq {
-				return errSinceSeq
-			}
-		}
-	}
-	if r.SinceEpoch == nil {
-		return errSinceEpoch
-	}
-	if !hasSeq {
-		return errSinceSeq
-	}
-	r.HasSince = true
-	return nil
-}
-
-func (d *Decoder) publishField(name, value []byte, r *Request) *Error {
-	var ok bool
-	switch string(name) {
-	case "data":
-		r.Data = value
-	case "event":
-		if r.Event, ok = d.str(value); !ok || !ValidEvent(r.Event) {
-			return errEvent
-		}
-	case "id":
-		if r.PublishID, ok = d.str(value); !ok || !ValidPublishID(r.PublishID) {
-			return errPublishID
-		}
-	}
-	return nil
-}
-
-func (d *Decoder) historyField(name, value []byte, r *Request) *Error {
-	switch string(name) {
-	case "after":
-		if r.After, r.HasAfter = integer(value); !r.HasAfter {
-			return errAfter
-		}
-	case "before":
-		if r.Before, r.HasBefore = integer(value); !r.HasBefore {
-			return errBefore
-		}
-	case "limit":
-		n, ok := integer(value)
-		if !ok || n < 1 || n > MaxHistory {
-			return errLimit
-		}
-		r.Limit = int(n)
-	}
-	return nil
-}
-
-// complete reports what is missing, or stands together and must not.
-func (r *Request) complete() *Error {
-	switch {
-	case r.Room == nil:
-		return errRoom
-	case r.Type == TypePublish && r.Data == nil:
-		return errData
-	case r.HasSince && r.Last >= 0:
-		return errLastSince
-	default:
-		return nil
-	}
-}
-
-// str returns the content of a JSON value if that is a string.
-func (d *Decoder) str(value []byte) ([]byte, bool) {
-	if value[0] != '"' {
-		return nil, false
-	}
-	return text(value, &d.scratch), true
 }

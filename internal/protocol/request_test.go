@@ -29,6 +29,10 @@ type wantRequest struct {
 	PublishID             string `json:"publish_id"`
 	After, Before         *uint64
 	Limit                 *int
+	Cursor                string
+	Username              string
+	UsernameKey           string `json:"username_key"`
+	Token                 string
 }
 
 func vectors(t testing.TB) []vector {
@@ -106,6 +110,10 @@ func check(t *testing.T, r *Request, w *wantRequest) {
 	is("after", r.HasAfter == (w.After != nil) && (w.After == nil || r.After == *w.After))
 	is("before", r.HasBefore == (w.Before != nil) && (w.Before == nil || r.Before == *w.Before))
 	is("limit", r.Limit == limit)
+	is("cursor", string(r.Cursor) == w.Cursor)
+	is("username", string(r.Username) == w.Username)
+	is("key", string(r.UsernameKey) == w.UsernameKey)
+	is("token", string(r.Token) == w.Token)
 }
 
 func TestInvalidUTF8IsBadJSON(t *testing.T) {
@@ -153,6 +161,11 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 		`{"type":"join","payload":{"room":"lobby","since":{"epoch":"e1","seq":17},"presence":true}}`,
 		`{"type":"echo","payload":[1,2,3]}`,
 		`{"type":"history","payload":{"room":"lobby","after":7,"limit":10}}`,
+		`{"type":"members","payload":{"room":"lobby","limit":10,"cursor":"\u00e9"}}`,
+		`{"type":"register","payload":{"username":"ada.lovelace-1815@example.com.and.more","key":"k1"}}`,
+		`{"type":"register","payload":{"username":"Zo\u00eb"}}`,
+		`{"type":"register","payload":{"username":"李😀"}}`,
+		`{"type":"auth","payload":{"token":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.b.c"}}`,
 		`{"type":"join","payload":{"room":"not a room"}}`,
 	} {
 		var d Decoder

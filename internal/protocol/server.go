@@ -18,18 +18,22 @@ type Server struct {
 	Type string
 	ID   string // request_id; empty: an event
 
-	Time      int64  // pong: Unix milliseconds
-	Value     []byte // echo: raw JSON; nil: none
-	Left      string // left: the room
-	Joined    Joined
-	Published Published
-	History   History
-	Welcome   Welcome
-	Message   Message
-	Gap       Gap
-	Reset     Reset
-	Reconnect Reconnect
-	Err       *Error // error
+	Time          int64  // pong: Unix milliseconds
+	Value         []byte // echo: raw JSON; nil: none
+	Left          string // left: the room
+	Joined        Joined
+	Published     Published
+	History       History
+	Members       Members
+	Registered    Registered
+	Authenticated Authenticated
+	Welcome       Welcome
+	Message       Message
+	Presence      Presence
+	Gap           Gap
+	Reset         Reset
+	Reconnect     Reconnect
+	Err           *Error // error
 }
 
 // Reconnect is a gateway's wish that the client connect again.
@@ -105,6 +109,23 @@ func (d *serverDecoder) each(where string, value []byte, field func(name, value 
 	}
 }
 
+// every calls element for each of an array's; it returns false at the first
+// that is not as it must be, and where the value is no array.
+func (d *serverDecoder) every(array []byte, element func(value []byte) bool) bool {
+	if array[0] != '[' {
+		return false
+	}
+	for e := (elements{array: array}); ; {
+		value, ok := e.element()
+		if !ok {
+			return true
+		}
+		if !element(value) {
+			return false
+		}
+	}
+}
+
 func (d *serverDecoder) payload(raw []byte, s *Server) {
 	switch s.Type {
 	case ServerMessage:
@@ -125,6 +146,14 @@ func (d *serverDecoder) payload(raw []byte, s *Server) {
 		d.published(raw, &s.Published)
 	case ServerHistory:
 		d.history(raw, &s.History)
+	case ServerMembers:
+		d.members(raw, &s.Members)
+	case ServerRegistered:
+		d.registered(raw, &s.Registered)
+	case ServerAuthenticated:
+		d.authenticated(raw, &s.Authenticated)
+	case ServerPresence:
+		d.presence(raw, &s.Presence)
 	case ServerWelcome:
 		d.welcome(raw, &s.Welcome)
 	case ServerGap:
@@ -147,171 +176,6 @@ func (d *serverDecoder) payload(raw []byte, s *Server) {
 	}
 }
 
-func (d *serverDecoder) message(raw []byte, m *Message) {
-	d.each("payload", raw, func(name, v []byte) bool {
-		switch string(name) {
-		case "room":
-			return d.str(v, &m.Room)
-		case "epoch":
-			return d.str(v, &m.Epoch)
-		case "seq":
-			return number(v, &m.Seq)
-		case "time":
-			return signed(v, &m.Time)
-		case "from":
-			return d.str(v, &m.From)
-		case "event":
-			return d.str(v, &m.Event)
-		case "data":
-			m.Data = bytes.Clone(v)
-		}
-		return true
-	})
-}
-
-func (d *serverDecoder) joined(raw []byte, j *Joined) {
-	d.each("payload", raw, func(name, v []byte) bool {
-		switch string(name) {
-		case "room":
-			return d.str(v, &j.Room)
-		case "recovered":
-			j.Recovery = NotRecovered
-			if v[0] == 't' {
-				j.Recovery = Recovered
-			}
-			return v[0] == 't' || v[0] == 'f'
-		case "members":
-			return count(v, &j.Members)
-		}
-		return d.position(name, v, &j.Position)
-	})
-}
-
-func (d *serverDecoder) published(raw []byte, p *Published) {
-	d.each("payload", raw, func(name, v []byte) bool {
-		switch string(name) {
-		case "room":
-			return d.str(v, &p.Room)
-		case "duplicate":
-			p.Duplicate = v[0] == 't'
-			return v[0] == 't' || v[0] == 'f'
-		}
-		return d.position(name, v, &p.Position)
-	})
-}
-
-func (d *serverDecoder) history(raw []byte, h *History) {
-	d.each("payload", raw, func(name, v []byte) bool {
-		switch string(name) {
-		case "room":
-			return d.str(v, &h.Room)
-		case "epoch":
-			return d.str(v, &h.Epoch)
-		case "first":
-			return number(v, &h.First)
-		case "last":
-			return number(v, &h.Last)
-		case "messages":
-			if v[0] != '[' {
-				return false
-			}
-			for e := (elements{array: v}); ; {
-				element, ok := e.element()
-				if !ok {
-					return true
-				}
-				var m Message
-				d.message(element, &m)
-				h.Messages = append(h.Messages, m)
-			}
-		}
-		return true
-	})
-}
-
-func (d *serverDecoder) welcome(raw []byte, w *Welcome) {
-	d.each("payload", raw, func(name, v []byte) bool {
-		switch string(name) {
-		case "connection":
-			return d.str(v, &w.Connection)
-		case "user":
-			return d.str(v, &w.User)
-		case "gateway":
-			return d.str(v, &w.Gateway)
-		case "heartbeat":
-			d.each("heartbeat", v, func(name, v []byte) bool {
-				switch string(name) {
-				case "interval_ms":
-					return millis(v, &w.HeartbeatInterval)
-				case "timeout_ms":
-					return millis(v, &w.HeartbeatTimeout)
-				}
-				return true
-			})
-		case "limits":
-			d.each("limits", v, func(name, v []byte) bool {
-				switch string(name) {
-				case "message_bytes":
-					return signed(v, &w.MessageBytes)
-				case "rooms":
-					return count(v, &w.Rooms)
-				}
-				return true
-			})
-		}
-		return true
-	})
-}
-
-func (d *serverDecoder) gap(raw []byte, g *Gap) {
-	d.each("payload", raw, func(name, v []byte) bool {
-		switch string(name) {
-		case "room":
-			return d.str(v, &g.Room)
-		case "epoch":
-			return d.str(v, &g.Epoch)
-		case "from":
-			return number(v, &g.From)
-		case "to":
-			return number(v, &g.To)
-		case "reason":
-			return d.str(v, (*string)(&g.Reason))
-		}
-		return true
-	})
-}
-
-func (d *serverDecoder) reset(raw []byte, r *Reset) {
-	d.each("payload", raw, func(name, v []byte) bool {
-		switch string(name) {
-		case "room":
-			return d.str(v, &r.Room)
-		case "previous":
-			d.each("previous", v, func(name, v []byte) bool {
-				return d.position(name, v, &r.Previous)
-			})
-			return true
-		}
-		return d.position(name, v, &r.Position)
-	})
-}
-
-func (d *serverDecoder) err(raw []byte, e *Error) {
-	d.each("payload", raw, func(name, v []byte) bool {
-		switch string(name) {
-		case "code":
-			return d.str(v, (*string)(&e.Code))
-		case "message":
-			return d.str(v, &e.Message)
-		case "field":
-			return d.str(v, &e.Field)
-		case "retry_after_ms":
-			return millis(v, &e.RetryAfter)
-		}
-		return true
-	})
-}
-
 func (d *serverDecoder) position(name, v []byte, p *Position) bool {
 	switch string(name) {
 	case "epoch":
@@ -328,6 +192,15 @@ func (d *serverDecoder) str(v []byte, s *string) bool {
 	}
 	*s = string(text(v, &d.scratch))
 	return true
+}
+
+func (d *serverDecoder) strings(v []byte, list *[]string) bool {
+	return d.every(v, func(element []byte) bool {
+		var s string
+		ok := d.str(element, &s)
+		*list = append(*list, s)
+		return ok
+	})
 }
 
 func number(v []byte, n *uint64) (ok bool) {

@@ -55,6 +55,11 @@ func serverFrames() []serverFrame {
 	yes, no := joined, joined
 	yes.Recovery, no.Recovery = Recovered, NotRecovered
 	history := History{Room: "lobby", Epoch: "e1", Messages: []Message{hi, named}, First: 18, Last: MaxSeq}
+	members := Members{Room: "lobby", Count: 3, Users: []Member{{"ada", 1}, {"Zoë", 2}}, Cursor: "Zo\"ë"}
+	last := Members{Room: "lobby", Count: 3, Users: []Member{{"李雷", 1}}}
+	presence := Presence{Room: "lobby", Joined: []string{"ada", "Zoë"}, Left: []string{"guest-1"}, Count: 3}
+	registered := long
+	registered.User, registered.UsernameKey = "ada", "k1"
 	gap := Gap{Room: "lobby", Epoch: "e1", From: 18, To: 20, Reason: GapSlowConsumer}
 	reset := Reset{Room: "lobby", Position: Position{"e2", 0}, Previous: Position{"e1", 17}}
 	limited := &Error{Code: RateLimited, Message: "slow down", RetryAfter: 1500*time.Millisecond + 1}
@@ -84,9 +89,20 @@ func serverFrames() []serverFrame {
 		{AppendHistory(nil, id, History{Room: "lobby", Epoch: "e1"}), s("history", string(id), func(v *Server) {
 			v.History = History{Room: "lobby", Epoch: "e1"}
 		})},
+		{AppendMembers(nil, id, members), s("members", string(id), func(v *Server) { v.Members = members })},
+		{AppendMembers(nil, nil, last), s("members", "", func(v *Server) { v.Members = last })},
+		{AppendMembers(nil, nil, Members{Room: "lobby"}), s("members", "", func(v *Server) { v.Members.Room = "lobby" })},
+		{AppendRegistered(nil, id, Registered{"Zoë", "k-1"}), s("registered", string(id), func(v *Server) { v.Registered = Registered{"Zoë", "k-1"} })},
+		{AppendAuthenticated(nil, id, Authenticated{"ada", 1790000000123}), s("authenticated", string(id), func(v *Server) {
+			v.Authenticated = Authenticated{"ada", 1790000000123}
+		})},
+		{AppendAuthenticated(nil, nil, Authenticated{User: "ada"}), s("authenticated", "", func(v *Server) { v.Authenticated.User = "ada" })},
 		{AppendWelcome(nil, long), s("welcome", "", func(v *Server) { v.Welcome = long })},
+		{AppendWelcome(nil, registered), s("welcome", "", func(v *Server) { v.Welcome = registered })},
 		{AppendMessage(nil, &hi), s("message", "", func(v *Server) { v.Message = hi })},
 		{AppendMessage(nil, &named), s("message", "", func(v *Server) { v.Message = named })},
+		{AppendPresence(nil, presence), s("presence", "", func(v *Server) { v.Presence = presence })},
+		{AppendPresence(nil, Presence{Room: "lobby"}), s("presence", "", func(v *Server) { v.Presence.Room = "lobby" })},
 		{AppendGap(nil, gap), s("gap", "", func(v *Server) { v.Gap = gap })},
 		{AppendReset(nil, reset), s("reset", "", func(v *Server) { v.Reset = reset })},
 		{AppendReconnect(nil, 1500*time.Millisecond, "drain"), s("reconnect", "", func(v *Server) {
@@ -123,8 +139,8 @@ func TestClientReadsWhatTheGatewayWrites(t *testing.T) {
 }
 
 func TestClientToleratesWhatItDoesNotKnow(t *testing.T) {
-	s, err := DecodeServer([]byte(` {"x":[{}],"type":"presence","version":1,"payload":{"room":"a","joined":["b"]}} `))
-	if err != nil || s.Type != "presence" {
+	s, err := DecodeServer([]byte(` {"x":[{}],"type":"weather","version":1,"payload":{"room":7,"joined":["b"]}} `))
+	if err != nil || s.Type != "weather" {
 		t.Errorf("unknown type: %+v, %v", s, err)
 	}
 	s, err = DecodeServer([]byte(`{"payload":{"shard":{"a":[1]},"ro\u006fm":"a","seq":5},"type":"gap"}`))
@@ -140,6 +156,10 @@ func TestClientRefusesWhatIsNoServerFrame(t *testing.T) {
 		`{"type":"message","payload":{"room":7}}`, `{"type":"message","payload":{"room":"a","room":"a"}}`,
 		`{"type":"welcome","payload":{"heartbeat":7}}`, `{"type":"welcome","payload":{"heartbeat":{"interval_ms":9007199254740991}}}`,
 		`{"type":"history","payload":{"messages":{}}}`, `{"type":"history","payload":{"messages":[7]}}`,
+		`{"type":"members","payload":{"users":{}}}`, `{"type":"members","payload":{"users":["ada"]}}`, `{"type":"members","payload":{"count":"1"}}`,
+		`{"type":"members","payload":{"users":[{"connections":null}]}}`, `{"type":"registered","payload":{"key":1}}`,
+		`{"type":"authenticated","payload":{"expires_at":"never"}}`, `{"type":"presence","payload":{"joined":"ada"}}`,
+		`{"type":"presence","payload":{"left":["ada",7]}}`, `{"type":"welcome","payload":{"username_key":7}}`,
 		`{"type":"reset","payload":{"previous":null}}`, `{"type":"error","payload":{"code":1}}`, `{"type":"joined","payload":{"recovered":"yes"}}`,
 		`{"type":"echo","payload":` + strings.Repeat("[", 64) + strings.Repeat("]", 64) + `}`,
 	} {
@@ -173,6 +193,11 @@ func TestClientFramesAreTheGoldenOnesAndDecode(t *testing.T) {
 		AppendPublish(nil, "", Publish{Room: "lobby", Data: []byte("1"), Event: "größe\"", ID: "k1"}),
 		AppendHistoryRequest(nil, "r1", HistoryRequest{Room: "lobby"}),
 		AppendHistoryRequest(nil, "r1", HistoryRequest{Room: "lobby", After: seq(0), Before: seq(9), Limit: 10}),
+		AppendMembersRequest(nil, "r1", MembersRequest{Room: "lobby"}),
+		AppendMembersRequest(nil, "r1", MembersRequest{Room: "lobby", Limit: 10, Cursor: "Zo\"ë"}),
+		AppendRegister(nil, "r1", "ada", ""),
+		AppendRegister(nil, "r1", "Zoë", "k-1"),
+		AppendAuth(nil, "r1", "a.b.c"),
 	}
 	golden(t, "testdata/client.jsonl", frames)
 	var d Decoder
@@ -196,6 +221,8 @@ func TestAppendAllocatesNothing(t *testing.T) {
 		"left":      func() { AppendLeft(dst, id, m.From) },
 		"published": func() { AppendPublished(dst, id, m.From, Position{"e", 1}, true) },
 		"history":   func() { AppendHistory(dst, id, history) },
+		"members":   func() { AppendMembers(dst, id, Members{Room: m.From, Users: []Member{{m.From, 1}}, Cursor: "c"}) },
+		"presence":  func() { AppendPresence(dst, Presence{Room: m.From, Joined: []string{m.From}}) },
 		"welcome":   func() { AppendWelcome(dst, Welcome{User: m.From}) },
 		"message":   func() { AppendMessage(dst, m) },
 		"gap":       func() { AppendGap(dst, Gap{Room: m.From, Reason: GapConflated}) },
