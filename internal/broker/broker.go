@@ -128,6 +128,11 @@ type Broker interface {
 	Unsubscribe(rooms ...string)
 	// Range reads messages that are kept. It may block until ctx ends.
 	Range(ctx context.Context, q Query) (Page, error)
+	// Forget drops a room's history and begins a new epoch at seq 0. Subscribers are
+	// told by Sink.Reset. Publish IDs stay known with their old positions for the rest
+	// of their window, so that a retry does not bring back what was to be forgotten.
+	// It may block until ctx ends.
+	Forget(ctx context.Context, room string) error
 	// Ready says whether the broker can be relied upon now; nil is yes. The error
 	// is one line for an operator.
 	Ready() error

@@ -116,7 +116,7 @@ func TestANewEpochWithoutAResetIsFound(t *testing.T) {
 	old := s.storeN("r", 5, 10)
 	c.upTo(c.ledger, "r", protocol.Position(old))
 	for range 3 {
-		if err := s.memory.Forget("r"); err != nil {
+		if err := s.memory.Forget(t.Context(), "r"); err != nil {
 			t.Fatal(err)
 		}
 		last := s.storeN("r", 2, 10)

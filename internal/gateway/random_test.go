@@ -51,7 +51,7 @@ func (w *walker) step() error {
 		return nil
 	case 11:
 		if w.rng.IntN(30) == 0 {
-			return w.s.memory.Forget(name)
+			return w.s.memory.Forget(w.s.t.Context(), name)
 		}
 		return nil
 	}

@@ -15,7 +15,7 @@ func TestMembersAreToldInOrderThatTheLogBeganAnew(t *testing.T) {
 	c.join("r", "")
 	old := s.storeN("r", 3, 10)
 	d.join("r", `,"last":1`)
-	if err := s.memory.Forget("r"); err != nil {
+	if err := s.memory.Forget(t.Context(), "r"); err != nil {
 		t.Fatal(err)
 	}
 	now := s.storeN("r", 2, 10)
@@ -52,7 +52,7 @@ func TestASlowMemberIsToldWhereTheOldLogEndedForIt(t *testing.T) {
 		c.sendf(`{"type":"join","payload":{"room":"r"%s}}`, more)
 		s.untilMetric("fanfare_memberships", 1)
 		s.storeN("r", 300, 30<<10)
-		if err := s.memory.Forget("r"); err != nil {
+		if err := s.memory.Forget(t.Context(), "r"); err != nil {
 			t.Fatal(err)
 		}
 		last := s.storeN("r", 5, 10)
@@ -81,7 +81,7 @@ func TestALogThatBeginsAnewDuringAPassReachesAll(t *testing.T) {
 	for round := range 5 {
 		s.store("r", `"`+strings.Repeat("x", 100)+`"`)
 		members[0].upTo(ledgerOf(members[0]), "r", protocol.Position(s.tail("r")))
-		if err := s.memory.Forget("r"); err != nil {
+		if err := s.memory.Forget(t.Context(), "r"); err != nil {
 			t.Fatal(err)
 		}
 		last := s.store("r", `"new"`)

@@ -271,7 +271,7 @@ func TestNoEpochComesTwice(t *testing.T) {
 				t.Fatalf("epoch %q", epoch)
 			}
 			seen[epoch] = true
-			if err := b.Forget(fmt.Sprint("room", i%10)); err != nil {
+			if err := b.Forget(t.Context(), fmt.Sprint("room", i%10)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -296,7 +296,7 @@ func TestBooksAreRightAfterAnything(t *testing.T) {
 				case 1:
 					b.Unsubscribe(name)
 				case 2:
-					b.Forget(name)
+					b.Forget(t.Context(), name)
 				case 3:
 					b.pass(time.Duration(random.IntN(20)) * time.Second)
 				default:
@@ -314,7 +314,7 @@ func TestBooksAreRightAfterAnything(t *testing.T) {
 			}
 			for name := 'a'; name < 'a'+20; name++ {
 				b.Unsubscribe(string(name))
-				b.Forget(string(name))
+				b.Forget(t.Context(), string(name))
 			}
 			b.pass(time.Hour)
 			if b.roomCount() != 0 || b.kept != 0 || b.ids.cost() != 0 {

@@ -224,13 +224,13 @@ func (b *Broker) control(o op, rooms []string) {
 	b.signal()
 }
 
-// Forget drops a room's history and begins a new epoch at seq 0, in the room's
-// order: behind every publication that was taken before. Its subscribers are told
-// by Sink.Reset. Publish IDs stay known with their old positions for the rest of
-// their window, so that a retry does not bring back what was to be forgotten. It
-// never blocks; the error is broker.ErrUnavailable (the queue is full) or
-// broker.ErrClosed.
-func (b *Broker) Forget(room string) error {
+// Forget implements broker.Broker, in the room's order: behind every publication
+// that was taken before. It never blocks; the error is broker.ErrUnavailable (the
+// queue is full), broker.ErrClosed, or the context's.
+func (b *Broker) Forget(ctx context.Context, room string) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("forget %q: %w", room, err)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {

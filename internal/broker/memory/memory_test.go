@@ -37,7 +37,7 @@ func TestPastTheQueuesBoundPublicationsAreRefused(t *testing.T) {
 		if depth.Value() != 10 || refused.Value() != 10+uint64(waiting) {
 			t.Errorf("%d wait and %d were refused of 20; %d waited", depth.Value(), refused.Value(), waiting)
 		}
-		if err := b.Forget("a"); !errors.Is(err, broker.ErrUnavailable) {
+		if err := b.Forget(t.Context(), "a"); !errors.Is(err, broker.ErrUnavailable) {
 			t.Errorf("Forget past the bound: %v", err)
 		}
 		s.hold <- struct{}{} // on to the refusals
@@ -107,7 +107,7 @@ func TestCloseAnswersWhatIsQueued(t *testing.T) {
 		}
 		b.Subscribe("a")
 		b.Unsubscribe("a")
-		if err := b.Forget("a"); !errors.Is(err, broker.ErrClosed) {
+		if err := b.Forget(t.Context(), "a"); !errors.Is(err, broker.ErrClosed) {
 			t.Errorf("Forget after Close: %v", err)
 		}
 		b.Close()
@@ -164,7 +164,7 @@ func TestForgetBeginsALogAnew(t *testing.T) {
 		first := s.say(b, "a", "id", `1`)
 		s.calls = nil
 		b.Publish([]broker.Publication{{Room: "a", Data: []byte(`2`)}})
-		if err := b.Forget("a"); err != nil {
+		if err := b.Forget(t.Context(), "a"); err != nil {
 			t.Fatal(err)
 		}
 		b.Publish([]broker.Publication{{Room: "a", ID: "id", Data: []byte(`1`)}, {Room: "a", Data: []byte(`3`)}})
@@ -189,7 +189,7 @@ func TestForgetBeginsALogAnew(t *testing.T) {
 func TestForgetOfAnUnknownRoomBeginsAnEpoch(t *testing.T) {
 	inBubble(t, Config{}, func(t *testing.T, b *Broker, s *recorder) {
 		before := read(t, b, "a").Epoch
-		b.Forget("a")
+		b.Forget(t.Context(), "a")
 		synctest.Wait()
 		if after := read(t, b, "a").Epoch; after == before || b.roomCount() != 0 {
 			t.Errorf("epoch %q, then %q; %d rooms", before, after, b.roomCount())

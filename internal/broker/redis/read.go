@@ -242,8 +242,7 @@ func (b *Broker) Renew(ctx context.Context, room, epoch string) error {
 	return nil
 }
 
-// Forget drops a room's history and begins a new epoch. All gateways are told by
-// Sink.Reset. Publish IDs stay known with their old positions.
+// Forget implements broker.Broker.
 func (b *Broker) Forget(ctx context.Context, room string) error {
 	n := b.shards[b.of(room)].names
 	_, err := b.run(ctx, scriptForget, []string{n.state(room), n.stream(room)}, newEpoch(),
