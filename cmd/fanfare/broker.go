@@ -13,13 +13,13 @@ import (
 	"github.com/fanfare-ws/fanfare/internal/broker/memory"
 	"github.com/fanfare-ws/fanfare/internal/broker/redis"
 	"github.com/fanfare-ws/fanfare/internal/config"
+	"github.com/fanfare-ws/fanfare/internal/gateway"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
-	"github.com/fanfare-ws/fanfare/internal/room"
 )
 
 // parts is what a broker and a gateway are made of besides the configuration.
 type parts struct {
-	classes room.Classes
+	classes gateway.Classes
 	set     *metrics.Set
 	relay   *metrics.Relay
 	id      string

@@ -178,7 +178,7 @@ func gatewayConfig(c *config.Config, p parts, b broker.Broker) gateway.Config {
 
 // gatewayLive is the part of a gateway's configuration that may change while it
 // runs.
-func gatewayLive(c *config.Config, classes room.Classes) gateway.Live {
+func gatewayLive(c *config.Config, classes gateway.Classes) gateway.Live {
 	l := &c.Limits
 	return gateway.Live{
 		Classes: classes,
@@ -196,11 +196,11 @@ func gatewayLive(c *config.Config, classes room.Classes) gateway.Live {
 	}
 }
 
-func roomClasses(c *config.Config) room.Classes {
+func roomClasses(c *config.Config) gateway.Classes {
 	policies := map[string]room.Policy{"drop": room.Drop, "conflate": room.Conflate, "disconnect": room.Disconnect}
-	classes := make(room.Classes, len(c.Rooms))
+	classes := make(gateway.Classes, len(c.Rooms))
 	for i, r := range c.Rooms {
-		classes[i] = room.Class{
+		classes[i].Class = room.Class{
 			Match:   r.Match,
 			History: room.History(r.History),
 			Slow:    room.Window{Policy: policies[r.Slow.Policy], Messages: r.Slow.WindowMessages, Bytes: r.Slow.WindowBytes},

@@ -7,7 +7,6 @@ import (
 
 	"github.com/fanfare-ws/fanfare/internal/broker"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
-	"github.com/fanfare-ws/fanfare/internal/room"
 )
 
 // Config is what a gateway runs under. A limit of 0 is none.
@@ -36,7 +35,7 @@ type Config struct {
 // Live is what may change while the gateway runs. A value is immutable once it is
 // in force: another takes its place.
 type Live struct {
-	Classes    room.Classes
+	Classes    Classes
 	Edge       Edge
 	Limits     Limits
 	AcceptRate int // upgrades a second, and as many at once; 0: any

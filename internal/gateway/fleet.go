@@ -77,11 +77,9 @@ func (f *fleet) announce(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, announceEvery)
 	defer cancel()
 	g := f.gw
-	own := g.Connections()
-	_, err := f.fleet.Announce(ctx, broker.Member{
-		ID: g.cfg.ID, Version: g.cfg.Version, Connections: own,
-		Rooms: int(g.cfg.Metrics.Rooms.Value()), Draining: g.draining.Load(),
-	}, lease)
+	m := g.member()
+	own := m.Connections
+	_, err := f.fleet.Announce(ctx, m, lease)
 	if err != nil {
 		return err
 	}
@@ -96,6 +94,14 @@ func (f *fleet) announce(ctx context.Context) error {
 		g.shed(surplus(own, mean))
 	}
 	return nil
+}
+
+// member is what the fleet is told of this gateway.
+func (g *Gateway) member() broker.Member {
+	return broker.Member{
+		ID: g.cfg.ID, Version: g.cfg.Version, Connections: g.Connections(),
+		Rooms: int(g.cfg.Metrics.Rooms.Value()), Draining: g.draining.Load(),
+	}
 }
 
 // meanLoad is the mean of the connections of the gateways that take any. This

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/fanfare-ws/fanfare/internal/broker"
 	"github.com/fanfare-ws/fanfare/internal/frame"
 	"github.com/fanfare-ws/fanfare/internal/loop"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
@@ -31,7 +32,8 @@ type Gateway struct {
 	backlogBytes atomic.Int64 // of backlogs that are not yet sent
 	health       health
 	accepts      sharedBucket
-	fleet        *fleet // nil: the broker is not shared
+	fleet        *fleet        // nil: the broker is not shared
+	people       broker.People // nil: the broker keeps none
 
 	done sync.WaitGroup
 	errs chan error // what ended a goroutine that should have gone on
@@ -47,6 +49,7 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	g := &Gateway{cfg: cfg, errs: make(chan error, cfg.Loops+2)}
 	g.settings.Store(&cfg.Live)
+	g.people, _ = cfg.Broker.(broker.People)
 	ln, err := loop.Listen(cfg.Listen, cfg.HeartbeatTimeout)
 	if err != nil {
 		return nil, err

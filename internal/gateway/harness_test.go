@@ -59,11 +59,11 @@ func run(t testing.TB, change ...func(*setup)) *service {
 		ID: "gw", Listen: "127.0.0.1:0", Loops: 1, Deflate: true,
 		HeartbeatInterval: 25 * time.Second, HeartbeatTimeout: time.Minute,
 		Live: Live{
-			Classes: room.Classes{{
+			Classes: Classes{{Class: room.Class{
 				Match:   "*",
 				History: room.History{Messages: 256, Bytes: 1 << 20, Age: 10 * time.Minute},
 				Slow:    room.Window{Policy: room.Drop, Messages: 256, Bytes: 1 << 20},
-			}},
+			}}},
 			Limits: Limits{
 				MessageBytes: 64 << 10, MessageFragments: 64, ReplyBytes: 1 << 20,
 				HandshakeBytes: 16 << 10, HandshakeHeaders: 100, HandshakeTimeout: 10 * time.Second,

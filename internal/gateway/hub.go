@@ -175,11 +175,16 @@ func (h *hub) sweep(s *stripe, now time.Time) {
 	}
 }
 
-// Published is broker.Sink's: each result goes to the loop of its publisher.
+// Published is broker.Sink's: each result goes to the loop of its publisher, or
+// to the call that waits for it.
 func (h *hub) Published(results []broker.Result) {
 	answers := make([]*answers, len(h.shards))
 	for i := range results {
-		t := results[i].Ticket.(*ticket)
+		t, ok := results[i].Ticket.(*ticket)
+		if !ok {
+			results[i].Ticket.(*callTicket).answer(&results[i])
+			continue
+		}
 		at := t.session.shard.index
 		if answers[at] == nil {
 			answers[at] = newAnswers()

@@ -22,7 +22,7 @@ const (
 type hubRoom struct {
 	// Immutable.
 	name  string
-	class *room.Class
+	class *Class
 	marks []mark // one for each loop
 
 	members atomic.Int64
@@ -70,7 +70,7 @@ var started = time.Now()
 // monotonic is a clock for latencies, in nanoseconds.
 func monotonic() int64 { return int64(time.Since(started)) }
 
-func newHubRoom(name string, class *room.Class, loops int) *hubRoom {
+func newHubRoom(name string, class *Class, loops int) *hubRoom {
 	r := &hubRoom{name: name, class: class, marks: make([]mark, loops)}
 	r.filling = true // until the broker has subscribed the room and its log was read
 	return r

@@ -183,11 +183,11 @@ func TestTheLogsOfRandomClientsKeepThePromise(t *testing.T) {
 			s := run(t, func(c *setup) {
 				c.Loops = 2
 				small := room.History{Messages: 20}
-				c.Classes = room.Classes{
-					{Match: "drop-*", History: small, Slow: room.Window{Policy: room.Drop, Messages: 3}},
-					{Match: "conflate-*", History: small, Slow: room.Window{Policy: room.Conflate, Messages: 2}},
-					{Match: "bytes-*", History: room.History{Messages: 1000, Bytes: 300 << 10}, Slow: room.Window{Policy: room.Drop, Bytes: 50 << 10}},
-					{Match: "*", History: room.History{Messages: 50}, Slow: room.Window{Policy: room.Disconnect, Messages: 20}},
+				c.Classes = Classes{
+					{Class: room.Class{Match: "drop-*", History: small, Slow: room.Window{Policy: room.Drop, Messages: 3}}},
+					{Class: room.Class{Match: "conflate-*", History: small, Slow: room.Window{Policy: room.Conflate, Messages: 2}}},
+					{Class: room.Class{Match: "bytes-*", History: room.History{Messages: 1000, Bytes: 300 << 10}, Slow: room.Window{Policy: room.Drop, Bytes: 50 << 10}}},
+					{Class: room.Class{Match: "*", History: room.History{Messages: 50}, Slow: room.Window{Policy: room.Disconnect, Messages: 20}}},
 				}
 			})
 			all := make([]*walker, walkers)

@@ -1,10 +1,6 @@
 package room
 
-import (
-	"time"
-
-	"github.com/fanfare-ws/fanfare/internal/pattern"
-)
+import "time"
 
 // Policy is what happens to a member that falls behind its window.
 type Policy uint8
@@ -36,17 +32,4 @@ type Class struct {
 	Match   string // literal but for *, which stands for any run of characters
 	History History
 	Slow    Window
-}
-
-// Classes are tried in their order; the first match wins.
-type Classes []Class
-
-// Of returns the class of a room, or nil if none matches.
-func (cs Classes) Of(room string) *Class {
-	for i := range cs {
-		if pattern.Match(cs[i].Match, room) {
-			return &cs[i]
-		}
-	}
-	return nil
 }

@@ -1,0 +1,131 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/fanfare-ws/fanfare/internal/auth"
+	"github.com/fanfare-ws/fanfare/internal/broker"
+)
+
+// What a backend may ask of a gateway, which has been allowed to ask: names are
+// valid, data is JSON. All of it may be called from any goroutine and blocks
+// until ctx ends at the latest. Errors wrap those of package broker.
+
+// RoomInfo is what is known of a room.
+type RoomInfo struct {
+	Room            string
+	broker.Position        // of its newest message
+	First           uint64 // the oldest message kept; Seq+1 where none is
+	Members         int    // users, over all gateways; 0 where the class has no presence
+	Class           *Class // immutable
+}
+
+var errNoPeople = fmt.Errorf("this broker keeps no users: %w", broker.ErrUnavailable)
+
+// Rules is who may do what in a room.
+func (g *Gateway) Rules(room string) auth.Rules { return g.live().Classes.Of(room).Rules }
+
+// History reads messages of a room.
+func (g *Gateway) History(ctx context.Context, q broker.Query) (broker.Page, error) {
+	return g.cfg.Broker.Range(ctx, q)
+}
+
+// Forget drops a room's messages and begins a new epoch.
+func (g *Gateway) Forget(ctx context.Context, room string) error {
+	return g.cfg.Broker.Forget(ctx, room)
+}
+
+// Members is a page of the users in a room, behind the user after.
+func (g *Gateway) Members(ctx context.Context, room, after string, limit int) (broker.Online, error) {
+	if g.people == nil {
+		return broker.Online{}, errNoPeople
+	}
+	return g.people.Online(ctx, room, after, limit)
+}
+
+// Room is what is known of one room.
+func (g *Gateway) Room(ctx context.Context, room string) (RoomInfo, error) {
+	info := RoomInfo{Room: room, Class: g.live().Classes.Of(room)}
+	page, err := g.cfg.Broker.Range(ctx, broker.Query{Room: room, Limit: 1, Newest: true})
+	if err != nil {
+		return info, err
+	}
+	info.Position, info.First = broker.Position{Epoch: page.Epoch, Seq: page.Last}, page.First
+	if g.people == nil || !info.Class.Presence {
+		return info, nil
+	}
+	counts, err := g.people.OnlineCounts(ctx, []string{room})
+	if err != nil {
+		return info, err
+	}
+	info.Members = counts[0]
+	return info, nil
+}
+
+// Rooms is a page of the rooms that have users, from a cursor, and that of what
+// follows, empty at the end.
+func (g *Gateway) Rooms(ctx context.Context, cursor string, limit int) (rooms []broker.ActiveRoom, next string, err error) {
+	if g.people == nil {
+		return nil, "", errNoPeople
+	}
+	return g.people.ActiveRooms(ctx, cursor, limit)
+}
+
+// Gateways is every gateway that is alive.
+func (g *Gateway) Gateways(ctx context.Context) ([]broker.Member, error) {
+	if fleet, ok := g.cfg.Broker.(broker.Fleet); ok {
+		return fleet.Members(ctx)
+	}
+	return []broker.Member{g.member()}, nil
+}
+
+// call waits for the results of publications that no session made.
+type call struct {
+	results []broker.Result
+	tickets []callTicket
+	left    atomic.Int64  // results that have not come
+	done    chan struct{} // closed with the last
+}
+
+// callTicket is the way back of one publication of a call.
+type callTicket struct {
+	call *call
+	at   int
+}
+
+// answer takes one result, from the broker's goroutine.
+func (t *callTicket) answer(r *broker.Result) {
+	t.call.results[t.at] = *r
+	t.call.results[t.at].Ticket = nil
+	if t.call.left.Add(-1) == 0 {
+		close(t.call.done)
+	}
+}
+
+// Publish stores publications and waits for their results, which come in the
+// order of the batch; each has its own error. The tickets of the batch are set
+// here. Where ctx ends first, some may have been stored all the same.
+func (g *Gateway) Publish(ctx context.Context, batch []broker.Publication) ([]broker.Result, error) {
+	if len(batch) == 0 {
+		return nil, nil
+	}
+	c := &call{
+		results: make([]broker.Result, len(batch)),
+		tickets: make([]callTicket, len(batch)),
+		done:    make(chan struct{}),
+	}
+	c.left.Store(int64(len(batch)))
+	for i := range batch {
+		c.tickets[i] = callTicket{c, i}
+		batch[i].Ticket = &c.tickets[i]
+	}
+	g.cfg.Broker.Publish(batch)
+	select {
+	case <-c.done:
+		return c.results, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("publish: %w", ctx.Err())
+	}
+}
