@@ -38,6 +38,8 @@ var all = []series{
 		func(s *Set, i int) *Counter { return &s.tokensRefused[i] }),
 	setCounters("fanfare_jwks_refreshes_total", "Attempts to fetch the keys of auth.jwks_url; failed: those before are kept.", "result", jwksRefreshNames[:],
 		func(s *Set, i int) *Counter { return &s.jwksRefreshes[i] }),
+	httpRequests(),
+	gauge("fanfare_http_requests_in_flight", "Calls of the HTTP API that are being answered.", func(s *Set) *Gauge { return &s.HTTPInFlight }),
 
 	gauge("fanfare_rooms", "Rooms whose log this gateway holds.", func(s *Set) *Gauge { return &s.Rooms }),
 	gauge("fanfare_room_log_bytes", "Memory of the rooms' logs.", func(s *Set) *Gauge { return &s.LogBytes }),
@@ -167,6 +169,17 @@ func droppedFrames() series {
 			for p, policy := range policyNames {
 				out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue,
 					s.sum(func(l *Loop) *Counter { return &l.dropped[st][p] }), stage, policy)
+			}
+		}
+	}}
+}
+
+func httpRequests() series {
+	d := prometheus.NewDesc("fanfare_http_requests_total", "Calls of the HTTP API, by the class of the status that answered them.", []string{"call", "code"}, nil)
+	return series{d, func(s *Set, d *prometheus.Desc, out chan<- prometheus.Metric) {
+		for c, call := range httpCallNames {
+			for i, class := range statusClasses {
+				out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(s.httpRequests[c][i].Value()), call, class)
 			}
 		}
 	}}

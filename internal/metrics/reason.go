@@ -179,3 +179,43 @@ func indexOf(names []string) map[string]int {
 	}
 	return m
 }
+
+// HTTPCall is a call of the HTTP API.
+type HTTPCall uint8
+
+// The calls, each of one method and path.
+const (
+	HTTPPublish HTTPCall = iota
+	HTTPPublishMany
+	HTTPRooms
+	HTTPRoom
+	HTTPHistory
+	HTTPMembers
+	HTTPForget
+	HTTPDisconnect
+	HTTPGateways
+	HTTPRevoke
+	HTTPRevocations
+	HTTPNone // no call has that path, or not with that method
+	httpCalls
+)
+
+var httpCallNames = [httpCalls]string{
+	"publish", "publish_many", "rooms", "room", "history", "members", "forget", "disconnect", "gateways", "revoke", "revocations", "none",
+}
+
+// String is the call's label.
+func (c HTTPCall) String() string { return httpCallNames[c] }
+
+// statusClasses are the classes of the status codes that are answered.
+var statusClasses = [...]string{"2xx", "4xx", "5xx"}
+
+func statusClass(status int) int {
+	switch {
+	case status < 400:
+		return 0
+	case status < 500:
+		return 1
+	}
+	return 2
+}

@@ -24,6 +24,8 @@ type Set struct {
 	acceptErrors   [acceptErrors]Counter
 	tokensRefused  [tokenRefusals]Counter
 	jwksRefreshes  [jwksRefreshes]Counter
+	HTTPInFlight   Gauge // calls of the HTTP API that are being answered
+	httpRequests   [httpCalls][len(statusClasses)]Counter
 
 	loops    []*Loop
 	registry *prometheus.Registry
@@ -58,6 +60,9 @@ func (s *Set) TokenRefused(r TokenRefusal) { s.tokensRefused[r].Inc() }
 
 // JWKSRefresh counts an attempt to fetch the keys of an issuer.
 func (s *Set) JWKSRefresh(r JWKSRefresh) { s.jwksRefreshes[r].Inc() }
+
+// HTTPRequest counts a call of the HTTP API that was answered with a status.
+func (s *Set) HTTPRequest(c HTTPCall, status int) { s.httpRequests[c][statusClass(status)].Inc() }
 
 // Handler serves the metrics.
 func (s *Set) Handler() http.Handler {

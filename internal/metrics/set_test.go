@@ -24,6 +24,8 @@ func TestEverySeriesIsThereAtZero(t *testing.T) {
 		`fanfare_handshakes_rejected_total{reason="timeout"} 0`,
 		`fanfare_token_refused_total{reason="too_long"} 0`, `fanfare_token_refused_total{reason="revoked"} 0`,
 		`fanfare_jwks_refreshes_total{result="failed"} 0`, `fanfare_accept_errors_total{reason="memory"} 0`,
+		`fanfare_http_requests_total{call="publish_many",code="2xx"} 0`, `fanfare_http_requests_total{call="none",code="5xx"} 0`,
+		"fanfare_http_requests_in_flight 0",
 		"fanfare_rooms 0", "fanfare_memberships 0", "fanfare_messages_received_total 0",
 		`fanfare_messages_published_total{result="stored"} 0`,
 		"fanfare_frames_sent_total 0", "fanfare_bytes_sent_total 0", "fanfare_write_batch_frames_count 0",
@@ -52,8 +54,15 @@ func TestLoopsAreSummed(t *testing.T) {
 	b.QueueOldest.Set(7e9)
 	set.TokenRefused(TokenExpired)
 	set.JWKSRefresh(JWKSRefreshed)
+	for status, n := range map[int]int{200: 1, 204: 1, 404: 1, 413: 1, 429: 1, 500: 1, 503: 3} {
+		for range n {
+			set.HTTPRequest(HTTPForget, status)
+		}
+	}
 	page := scrape(t, set)
 	for _, line := range []string{
+		`fanfare_http_requests_total{call="forget",code="2xx"} 2`, `fanfare_http_requests_total{call="forget",code="4xx"} 3`,
+		`fanfare_http_requests_total{call="forget",code="5xx"} 4`,
 		"fanfare_frames_sent_total 5",
 		`fanfare_fanout_seconds_bucket{le="0.0025"} 1`,
 		`fanfare_fanout_seconds_bucket{le="1"} 2`,
