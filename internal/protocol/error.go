@@ -66,6 +66,12 @@ var (
 	errUsername   = invalid("username", "1 to 64 letters, digits and _ - . @")
 	errUserKey    = invalid("key", "1 to 64 characters of A-Z a-z 0-9 _ -")
 	errToken      = invalid("token", "a string that is not empty")
+	errFrom       = invalid("from", "a user's name: 1 to 64 letters, digits and _ - . @")
+
+	errPostDepth = &Error{Code: BadJSON, Message: "nested deeper than 63"}
+	errPosts     = &Error{Code: InvalidRequest, Message: "a list of messages is required"}
+	errPost      = &Error{Code: InvalidRequest, Message: "each message is an object of room, data and what may stand beside it"}
+	errPostCount = &Error{Code: LimitExceeded, Message: "too many messages in one call"}
 )
 
 func invalid(field, rule string) *Error {

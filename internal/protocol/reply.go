@@ -186,20 +186,9 @@ func AppendPublished(dst, id []byte, room string, p Position, duplicate bool) []
 // AppendHistory appends the reply to a history request. Each of its messages
 // has the payload that it had as a message frame.
 func AppendHistory(dst, id []byte, h History) []byte {
-	dst = open(dst, ServerHistory, id)
-	dst = strMember(dst, `"room":`, h.Room)
-	dst = strMember(dst, `,"epoch":`, h.Epoch)
-	dst = append(dst, `,"messages":[`...)
-	for i := range h.Messages {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = messagePayload(append(dst, '{'), &h.Messages[i])
-		dst = append(dst, '}')
-	}
-	dst = uintMember(dst, `],"first":`, h.First)
-	dst = uintMember(dst, `,"last":`, h.Last)
-	return append(dst, "}}"...)
+	dst = openBare(dst, ServerHistory, id)
+	dst = AppendHistoryPayload(append(dst, `,"payload":`...), &h)
+	return append(dst, '}')
 }
 
 // AppendMembers appends the reply to a members request.

@@ -104,12 +104,8 @@ type Decoder struct {
 // then mean nothing. The error is shared and must not be modified.
 func (d *Decoder) Decode(msg []byte, r *Request) *Error {
 	*r = Request{Last: -1, Limit: DefaultLimit}
-	if cap(d.scratch) > scratchKept {
-		d.scratch = nil
-	}
-	d.scratch = d.scratch[:0]
-
-	if err := d.validate(msg); err != nil {
+	d.trimScratch()
+	if err := d.validate(msg, MaxDepth); err != nil {
 		return err
 	}
 	start := skipSpace(msg, 0)
@@ -124,9 +120,17 @@ func (d *Decoder) Decode(msg []byte, r *Request) *Error {
 	return d.payload(e.payload, r)
 }
 
-// validate reports anything that keeps msg from being one JSON value.
-func (d *Decoder) validate(msg []byte) *Error {
-	if tooDeep(msg) {
+func (d *Decoder) trimScratch() {
+	if cap(d.scratch) > scratchKept {
+		d.scratch = nil
+	}
+	d.scratch = d.scratch[:0]
+}
+
+// validate reports anything that keeps msg from being one JSON value that nests
+// no deeper than depth.
+func (d *Decoder) validate(msg []byte, depth int) *Error {
+	if tooDeep(msg, depth) {
 		return errDepth
 	}
 	d.input = *bytes.NewBuffer(msg)

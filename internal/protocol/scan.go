@@ -6,18 +6,18 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// tooDeep reports whether msg nests deeper than MaxDepth. Of a message that is
+// tooDeep reports whether msg nests deeper than limit. Of a message that is
 // not JSON it may say anything: that message is bad_json either way.
-func tooDeep(msg []byte) bool {
+func tooDeep(msg []byte, limit int) bool {
 	// Nearly every message is settled by counting, which is some bytes per cycle.
-	if bytes.Count(msg, []byte{'{'})+bytes.Count(msg, []byte{'['}) <= MaxDepth {
+	if bytes.Count(msg, []byte{'{'})+bytes.Count(msg, []byte{'['}) <= limit {
 		return false
 	}
 	depth := 0
 	for i := 0; i < len(msg); i++ {
 		switch msg[i] {
 		case '{', '[':
-			if depth++; depth > MaxDepth {
+			if depth++; depth > limit {
 				return true
 			}
 		case '}', ']':

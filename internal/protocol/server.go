@@ -49,7 +49,7 @@ var ErrServerFrame = errors.New("bad server frame")
 // tolerated; a field of the wrong type is an error that wraps
 // [ErrServerFrame].
 func DecodeServer(msg []byte) (Server, error) {
-	if tooDeep(msg) || !jsontext.Value(msg).IsValid() {
+	if tooDeep(msg, MaxDepth) || !jsontext.Value(msg).IsValid() {
 		return Server{}, fmt.Errorf("%w: not JSON", ErrServerFrame)
 	}
 	var d serverDecoder
