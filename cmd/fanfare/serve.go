@@ -183,7 +183,7 @@ func gatewayLive(c *config.Config, classes gateway.Classes) gateway.Live {
 	return gateway.Live{
 		Classes: classes,
 		Edge: gateway.NewEdge(gateway.EdgeConfig{
-			Origins: c.Origins, OriginRequired: c.OriginRequired,
+			Origins: c.Origins, OriginRequired: c.OriginRequired, TrustedProxies: c.TrustedProxies,
 		}),
 		Limits: gateway.Limits{
 			Connections: l.Connections, RoomsPerConn: l.RoomsPerConnection, MembersPerRoom: l.MembersPerRoom,

@@ -19,6 +19,7 @@ type Config struct {
 	Drain            Drain
 	Origins          []string // scheme://host[:port] in lower case without a default port, or "*"; empty: same host only
 	OriginRequired   bool
+	TrustedProxies   []string // addresses and CIDR networks
 	Compression      Compression
 	Limits           Limits
 	Dedup            Dedup

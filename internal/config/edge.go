@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -18,6 +19,10 @@ func (c *Config) edgeOptions() []option {
 		{key: "origin_required", def: "false", value: boolean(&c.OriginRequired),
 			what: "refuse a WebSocket handshake without an Origin, which no browser leaves out",
 			why:  "apps and programs have no origin, and one that wants to can write any"},
+		{key: "trusted_proxies", def: "", value: list(&c.TrustedProxies, parseNetwork, "addresses and networks such as 10.0.0.5, 10.0.0.0/8 or fd00::/8"),
+			what: "proxies and balancers whose word about whom they speak for is believed: addresses and CIDR networks." +
+				" From these, a client is the rightmost address in X-Forwarded-For that is none of them, and limits of one address are the client's",
+			why: "anyone can write a header; without a proxy the address at the socket's other end is the client's"},
 	}
 }
 
@@ -75,4 +80,21 @@ func originHost(host, name string) (string, error) {
 // notInName tells what is part of no host name in lower case.
 func notInName(r rune) bool {
 	return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789-._", r)
+}
+
+// parseNetwork returns an address or a CIDR network in its shortest form.
+func parseNetwork(s string) (string, error) {
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
+		return a.Unmap().String(), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	switch {
+	case err != nil:
+		return "", errors.New("no address and no network")
+	case p != p.Masked():
+		return "", fmt.Errorf("the network of %s is %s", p, p.Masked())
+	case p.Addr().Is4In6():
+		return "", errors.New("a network of IPv4 inside IPv6 is written as IPv4")
+	}
+	return p.String(), nil
 }

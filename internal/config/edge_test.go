@@ -22,3 +22,21 @@ func TestOrigins(t *testing.T) {
 		}
 	}
 }
+
+func TestNetworks(t *testing.T) {
+	for text, want := range map[string]string{
+		"10.0.0.5": "10.0.0.5", "10.0.0.0/8": "10.0.0.0/8", "FD00:0::/8": "fd00::/8", "::1": "::1", "::ffff:10.0.0.5": "10.0.0.5",
+		"0.0.0.0/0": "0.0.0.0/0", "::/0": "::/0", "10.0.0.5/32": "10.0.0.5/32",
+	} {
+		if got, err := parseNetwork(text); err != nil || got != want {
+			t.Errorf("%s = %q, %v, want %q", text, got, err, want)
+		}
+	}
+	for _, text := range []string{
+		"", "localhost", "10.0.0.0/33", "10.0.0.5/8", "10.0.0", "10.0.0.0/", "fe80::1%eth0", "fe80::%eth0/64", "::ffff:10.0.0.0/104", "10.0.0.1:80", "*",
+	} {
+		if got, err := parseNetwork(text); err == nil {
+			t.Errorf("%q is taken for %q", text, got)
+		}
+	}
+}

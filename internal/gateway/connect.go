@@ -36,7 +36,7 @@ func (s *shard) Upgrade(c *loop.Conn, r *frame.Request) (loop.Admission, *frame.
 	if refusal := s.gw.overload(); refusal != nil {
 		return loop.Admission{}, refusal
 	}
-	if refusal := s.gw.live().Edge.admit(r, ""); refusal != nil {
+	if refusal := s.gw.live().Edge.admit(r, scheme(c, r)); refusal != nil {
 		return loop.Admission{}, refusal
 	}
 	if r.Path == PathEcho {
@@ -49,6 +49,15 @@ func (s *shard) Upgrade(c *loop.Conn, r *frame.Request) (loop.Admission, *frame.
 	}
 	c.Data = newSession(s, c, g)
 	return loop.Admission{Subprotocol: protocol.Subprotocol, Deflate: s.gw.cfg.Deflate}, nil
+}
+
+// scheme is what the client's request came by, http or https; "" where that is
+// not known, for what is before the gateway may end TLS and not say so.
+func scheme(c *loop.Conn, r *frame.Request) string {
+	if c.Proxied() {
+		return r.ForwardedProto()
+	}
+	return ""
 }
 
 // overload says why no one may connect now; nil is that they may.

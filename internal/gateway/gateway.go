@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -74,6 +75,7 @@ func (g *Gateway) makeLoops() error {
 		Head:              frame.HeadLimits{Bytes: limits.HandshakeBytes, Headers: limits.HandshakeHeaders},
 		HandshakeTimeout:  limits.HandshakeTimeout,
 		Gate:              loop.NewGate(limits.Handshakes, limits.HandshakesPerAddress),
+		Trusted:           func(a netip.Addr) bool { return g.live().Edge.trusts(a) },
 		HeartbeatInterval: g.cfg.HeartbeatInterval,
 		HeartbeatTimeout:  g.cfg.HeartbeatTimeout,
 		MessageBytes:      limits.MessageBytes,

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -139,6 +140,34 @@ func TestOriginsAreHeldAgainstTheList(t *testing.T) {
 		t.Errorf("an origin that is not listed: %s %s", res.Status, c.raw)
 	}
 	s.untilMetric(`fanfare_handshakes_rejected_total{reason="origin"}`, 1)
+}
+
+func TestOnlyATrustedProxySaysTheScheme(t *testing.T) {
+	https := dialing{headers: []string{"X-Forwarded-Proto: https"}}
+	page := func(s *service) dialing {
+		return dialing{headers: append([]string{"Origin: http://" + s.addr}, https.headers...)}
+	}
+	s := run(t)
+	s.connect(page(s))
+	s = run(t, func(c *setup) { c.Edge = NewEdge(EdgeConfig{TrustedProxies: []string{"127.0.0.1"}}) })
+	if _, res := s.handshake(page(s)); res.StatusCode != 403 {
+		t.Errorf("a page of http at a gateway of https: %s", res.Status)
+	}
+}
+
+func TestTrustedProxies(t *testing.T) {
+	e := NewEdge(EdgeConfig{TrustedProxies: []string{"10.0.0.0/8", "192.0.2.7", "fd00::/8", "::ffff:198.51.100.1", "nonsense"}})
+	for text, want := range map[string]bool{
+		"10.1.2.3": true, "192.0.2.7": true, "192.0.2.8": false, "fd12::1": true, "fe80::1": false, "198.51.100.1": true, "11.0.0.1": false,
+	} {
+		if got := e.trusts(netip.MustParseAddr(text)); got != want {
+			t.Errorf("trusts %s: %v", text, got)
+		}
+	}
+	var none Edge
+	if none.trusts(netip.MustParseAddr("127.0.0.1")) {
+		t.Error("trusts someone though nobody is configured")
+	}
 }
 
 func BenchmarkAdmit(b *testing.B) {

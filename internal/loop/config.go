@@ -3,6 +3,7 @@ package loop
 import (
 	"log/slog"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/fanfare-ws/fanfare/internal/frame"
@@ -14,6 +15,10 @@ type Config struct {
 	Head             frame.HeadLimits // of the request head; beyond it 431
 	HandshakeTimeout time.Duration    // for all of the head, not per read; beyond it 408
 	Gate             *Gate            // caps unfinished handshakes and plain requests over all loops; nil is none
+
+	// Trusted says whether an address is a proxy's whose word about its clients is
+	// believed (Conn.Client). It is called on the loop's goroutine; nil: none is.
+	Trusted func(netip.Addr) bool
 
 	HeartbeatInterval time.Duration // a ping after that long without anything received
 	HeartbeatTimeout  time.Duration // without anything received, inside one message, or with a blocked socket: the end
@@ -58,8 +63,8 @@ type Admission struct {
 // loop's goroutine and must not block. A panic in a call for a connection ends
 // that connection with 1011, is counted and logged, and the loop goes on.
 type Handler interface {
-	// Upgrade decides on a WebSocket request. c may only be asked for its ID, Peer
-	// and Loop, and given its Data. The handshake may still be refused after it, for
+	// Upgrade decides on a WebSocket request. c may only be asked for its ID,
+	// Client, Proxied and Loop, and given its Data. The handshake may still be refused after it, for
 	// which there is no further call: what is counted is counted by Open.
 	Upgrade(c *Conn, r *frame.Request) (Admission, *frame.Refusal)
 	// Open: the 101 is queued, Send goes behind it.

@@ -1,8 +1,6 @@
 package loop
 
 import (
-	"net/netip"
-
 	"github.com/fanfare-ws/fanfare/internal/frame"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
 	"github.com/fanfare-ws/fanfare/internal/poll"
@@ -72,7 +70,9 @@ const (
 	flagArmed    // registered for writability
 	flagFlush    // in Loop.flushes
 	flagLeaving  // in Loop.leaving
-	flagAdmitted // counted by the gate
+	flagAdmitted // has a place at the gate
+	flagCounted  // which counts for its address too
+	flagProxied  // what is said in its header of whom it is for is believed
 	flagOpened   // Open was called; Closed is owed
 	flagDiscard  // what comes is thrown away: after a violation, a refusal or the peer's close
 	flagUnpinged // no ping yet: the first one comes early, spread by jitter
@@ -86,22 +86,6 @@ func (c *Conn) Loop() *Loop { return c.loop }
 
 // ID is unique in this process.
 func (c *Conn) ID() uint64 { return c.id }
-
-// Peer is the address at the socket's other end, without a zone.
-func (c *Conn) Peer() netip.AddrPort {
-	addr := netip.AddrFrom16(c.address)
-	if c.flags&flagIPv4 != 0 {
-		addr = addr.Unmap()
-	}
-	return netip.AddrPortFrom(addr, c.port)
-}
-
-func (c *Conn) setPeer(p netip.AddrPort) {
-	c.address, c.port = p.Addr().As16(), p.Port()
-	if p.Addr().Is4() {
-		c.flags |= flagIPv4
-	}
-}
 
 // Deflate says whether permessage-deflate was negotiated.
 func (c *Conn) Deflate() bool { return c.flags&flagDeflate != 0 }

@@ -24,9 +24,9 @@ func NewGate(handshakes, perAddress int) *Gate {
 	return &Gate{total: handshakes, perAddress: perAddress, byAddress: map[netip.Addr]int{}}
 }
 
-// enter counts a handshake, or refuses it.
+// enter counts a handshake, or refuses it. The zero address counts in all alone:
+// whose it is may be told later, by identify.
 func (g *Gate) enter(addr netip.Addr) *frame.Refusal {
-	addr = network(addr)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.total > 0 && g.unfinished >= g.total {
@@ -37,30 +37,48 @@ func (g *Gate) enter(addr netip.Addr) *frame.Refusal {
 			Reason:  frame.ReasonHandshakes,
 		}
 	}
-	if g.perAddress > 0 {
-		if g.byAddress[addr] >= g.perAddress {
-			return &frame.Refusal{
-				Status:  http.StatusTooManyRequests,
-				Message: "too many unfinished handshakes from your address",
-				Header:  [][2]string{{"Retry-After", "1"}},
-				Reason:  frame.ReasonHandshakesPerAddress,
-			}
-		}
-		g.byAddress[addr]++
+	if refusal := g.count(addr); refusal != nil {
+		return refusal
 	}
 	g.unfinished++
 	return nil
 }
 
-// leave is owed for each enter that did not refuse. Any goroutine may call it.
-func (g *Gate) leave(addr netip.Addr) {
+// identify counts for its address a handshake that has entered without, or
+// refuses it, which leaves it as it was.
+func (g *Gate) identify(addr netip.Addr) *frame.Refusal {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.count(addr)
+}
+
+func (g *Gate) count(addr netip.Addr) *frame.Refusal {
+	if g.perAddress == 0 || !addr.IsValid() {
+		return nil
+	}
 	addr = network(addr)
+	if g.byAddress[addr] >= g.perAddress {
+		return &frame.Refusal{
+			Status:  http.StatusTooManyRequests,
+			Message: "too many unfinished handshakes from your address",
+			Header:  [][2]string{{"Retry-After", "1"}},
+			Reason:  frame.ReasonHandshakesPerAddress,
+		}
+	}
+	g.byAddress[addr]++
+	return nil
+}
+
+// leave is owed for each enter that did not refuse, with the address that it is
+// counted for. Any goroutine may call it.
+func (g *Gate) leave(addr netip.Addr) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.unfinished--
-	if g.perAddress == 0 {
+	if g.perAddress == 0 || !addr.IsValid() {
 		return
 	}
+	addr = network(addr)
 	if g.byAddress[addr]--; g.byAddress[addr] == 0 {
 		delete(g.byAddress, addr)
 	}

@@ -3,6 +3,7 @@ package loop
 import (
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -37,19 +38,16 @@ func (l *Loop) adopt(a adoption) {
 		id:       connIDs.Add(1),
 		lastSeen: l.now,
 	}
-	c.setPeer(a.peer)
+	c.setClient(a.peer)
 	l.place(c)
 	l.metrics.Handshakes.Add(1)
 	if err := l.poller.Add(a.fd, c.token()); err != nil {
 		l.failed(c, err)
 		return
 	}
-	if l.cfg.Gate != nil {
-		if refusal := l.cfg.Gate.enter(c.Peer().Addr()); refusal != nil {
-			l.refuse(c, refusal)
-			return
-		}
-		c.flags |= flagAdmitted
+	if refusal := l.enter(c); refusal != nil {
+		l.refuse(c, refusal)
+		return
 	}
 	if l.cfg.HandshakeTimeout > 0 {
 		l.schedule(c, l.now+int64(l.cfg.HandshakeTimeout))
@@ -97,6 +95,10 @@ func (l *Loop) receivedHead(c *Conn, b []byte) {
 func (l *Loop) request(c *Conn, b []byte, end int) {
 	r, refusal := frame.ParseHead(b[:end], l.cfg.Head)
 	if refusal != nil {
+		l.refuse(c, refusal)
+		return
+	}
+	if refusal := l.forwarded(c, r); refusal != nil {
 		l.refuse(c, refusal)
 		return
 	}
@@ -167,7 +169,7 @@ func (l *Loop) plain(c *Conn, b []byte) {
 		leave()
 		return
 	}
-	l.cfg.Plain(&plainConn{Conn: conn, read: append([]byte(nil), b...), leave: leave})
+	l.cfg.Plain(&plainConn{Conn: conn, client: c.Client(), read: append([]byte(nil), b...), leave: leave})
 }
 
 // keepPlace lets c's place at the gate be given back later than its handshake is
@@ -177,7 +179,7 @@ func (l *Loop) keepPlace(c *Conn) (leave func()) {
 		return func() {}
 	}
 	c.flags &^= flagAdmitted
-	addr := c.Peer().Addr()
+	addr := c.counted()
 	return sync.OnceFunc(func() { l.cfg.Gate.leave(addr) })
 }
 
@@ -185,9 +187,13 @@ func (l *Loop) keepPlace(c *Conn) (leave func()) {
 // it is closed.
 type plainConn struct {
 	net.Conn
-	read  []byte
-	leave func()
+	client netip.AddrPort
+	read   []byte
+	leave  func()
 }
+
+// RemoteAddr is Conn.Client's: that of whom the request is from.
+func (p *plainConn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(p.client) }
 
 func (p *plainConn) Close() error {
 	defer p.leave()
@@ -253,7 +259,7 @@ func (l *Loop) handshakeOver(c *Conn) {
 	l.metrics.Handshakes.Add(-1)
 	if c.flags&flagAdmitted != 0 {
 		c.flags &^= flagAdmitted
-		l.cfg.Gate.leave(c.Peer().Addr())
+		l.cfg.Gate.leave(c.counted())
 	}
 	l.wheel.remove(c)
 }

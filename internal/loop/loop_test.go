@@ -156,7 +156,7 @@ func TestPeerIsTheClientsAddress(t *testing.T) {
 	s := serve(t, Config{}, &handler{open: func(c *Conn) { conn = c }})
 	c := s.connect()
 	s.do(func() {
-		if got := conn.Peer().String(); got != c.LocalAddr().String() {
+		if got := conn.Client().String(); got != c.LocalAddr().String() {
 			t.Errorf("peer %s, want %s", got, c.LocalAddr())
 		}
 	})
