@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -11,8 +12,9 @@ import (
 // renews by Fleet.Announce: once that has run out, a survivor's Reap takes it
 // back. Where Announce says that something was lost, by a lease that ran out or by
 // the broker, the gateway says all again: its users, its names and its connections.
-// Methods may block until ctx ends; an error wraps ErrUnavailable or ErrClosed, or
-// is the context's, and what was asked for may or may not have been done.
+// Methods may block until ctx ends; an error wraps ErrUnavailable, ErrClosed or
+// ErrCursor, or is the context's, and what was asked for may or may not have been
+// done.
 type People interface {
 	Presence
 	Names
@@ -103,12 +105,17 @@ type NameClaim struct {
 
 // Revoker keeps revocations until they run out.
 type Revoker interface {
-	// Revoke keeps a revocation. The gateways hear of it by Fleet.Tell, which is not
-	// its work, and by reading Revocations from time to time.
+	// Revoke keeps a revocation, of MostRevocations at most. The gateways hear of it by
+	// Fleet.Tell, which is not its work, and by reading Revocations from time to time,
+	// which costs little while they are the same.
 	Revoke(ctx context.Context, r Revocation) error
 	// Revocations is all that have not run out, in no order.
 	Revocations(ctx context.Context) ([]Revocation, error)
 }
+
+// MostRevocations bounds what a Revoker keeps. One more is refused: to forget
+// another instead would let its token in.
+const MostRevocations = 10000
 
 // Revocation says that tokens are not valid any more: one by its id, or those of
 // a user that were issued up to Before.
@@ -150,6 +157,9 @@ type Event struct {
 	Room       string `json:"room,omitempty"`
 	Reason     string `json:"reason,omitempty"` // disconnected: why
 }
+
+// ErrCursor answers a cursor that none of the broker's pages gave.
+var ErrCursor = errors.New("no such cursor")
 
 // The types of events.
 const (

@@ -10,6 +10,7 @@ package brokertest
 
 import (
 	"crypto/rand"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +25,8 @@ type Options struct {
 	Bounds      func(room string) broker.Bounds
 	DedupWindow time.Duration
 	Queue       int    // publications that may wait
+	Events      int    // lifecycle events that are kept
+	Store       string // brokers of one name share what they keep, where they share at all
 	Clock       *Clock // the broker's time; nil: the real one
 }
 
@@ -53,13 +56,15 @@ type New = func(t *testing.T, o Options) broker.Broker
 
 // Run tests brokers that live by Options.Clock.
 func Run(t *testing.T, new New) {
-	all(t, setting{new: new, unit: time.Minute, fake: true})
+	s := setting{new: new, unit: time.Minute, fake: true}
+	s.run(t, messageTests, peopleTests)
 }
 
 // RunRealTime tests brokers that live by the real clock. What must pass in time is
 // awaited, a few seconds in all.
 func RunRealTime(t *testing.T, new New) {
-	all(t, setting{new: new, unit: 2 * time.Second})
+	s := setting{new: new, unit: 2 * time.Second}
+	s.run(t, messageTests)
 }
 
 // setting is how the suite runs.
@@ -69,40 +74,44 @@ type setting struct {
 	fake bool          // the clock is the suite's
 }
 
-func all(t *testing.T, s setting) {
-	tests := []struct {
-		name string
-		run  func(*testing.T, setting)
-	}{
-		{"messages are numbered from 1 in the order published", numbersInOrder},
-		{"a message is kept and delivered byte for byte", passesUnchanged},
-		{"concurrent publishers get distinct consecutive numbers in one order", oneOrderForAll},
-		{"rooms are numbered apart", roomsApart},
-		{"what was delivered when its publisher is answered can be read", readableWhenAnswered},
-		{"a retry has the first one's position and is not delivered", idempotent},
-		{"a retry within one batch is stored once", idempotentInBatch},
-		{"an ID belongs to its room", idsApart},
-		{"an ID counts again once its window is over", idExpires},
-		{"subscribe then range leaves no hole", splices},
-		{"subscribing again is answered again", subscribesAgain},
-		{"unsubscribe ends the deliveries", unsubscribes},
-		{"the newest messages within the number are kept", boundedByMessages},
-		{"the newest messages within the bytes are kept", boundedByBytes},
-		{"messages past their age are gone", boundedByAge},
-		{"a room that keeps nothing numbers and delivers", keepsNothing},
-		{"pages hold what was asked for", pages},
-		{"pages follow each other without a hole", pagesJoin},
-		{"a room that was never used has an epoch and no message", unknownRoom},
-		{"range ends with its context", rangeEnds},
-		{"every publication is answered once past the queue's bound", answersPastQueue},
-		{"every publication is answered once when the broker closes", answersOnClose},
-		{"a broker is ready from start to close", ready},
-		{"time does not go back within a room", timeNeverBack},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
+// promise is a test of what a broker promises.
+type promise struct {
+	name string
+	test func(*testing.T, setting)
+}
+
+var messageTests = []promise{
+	{"messages are numbered from 1 in the order published", numbersInOrder},
+	{"a message is kept and delivered byte for byte", passesUnchanged},
+	{"concurrent publishers get distinct consecutive numbers in one order", oneOrderForAll},
+	{"rooms are numbered apart", roomsApart},
+	{"what was delivered when its publisher is answered can be read", readableWhenAnswered},
+	{"a retry has the first one's position and is not delivered", idempotent},
+	{"a retry within one batch is stored once", idempotentInBatch},
+	{"an ID belongs to its room", idsApart},
+	{"an ID counts again once its window is over", idExpires},
+	{"subscribe then range leaves no hole", splices},
+	{"subscribing again is answered again", subscribesAgain},
+	{"unsubscribe ends the deliveries", unsubscribes},
+	{"the newest messages within the number are kept", boundedByMessages},
+	{"the newest messages within the bytes are kept", boundedByBytes},
+	{"messages past their age are gone", boundedByAge},
+	{"a room that keeps nothing numbers and delivers", keepsNothing},
+	{"pages hold what was asked for", pages},
+	{"pages follow each other without a hole", pagesJoin},
+	{"a room that was never used has an epoch and no message", unknownRoom},
+	{"range ends with its context", rangeEnds},
+	{"every publication is answered once past the queue's bound", answersPastQueue},
+	{"every publication is answered once when the broker closes", answersOnClose},
+	{"a broker is ready from start to close", ready},
+	{"time does not go back within a room", timeNeverBack},
+}
+
+func (s setting) run(t *testing.T, lists ...[]promise) {
+	for _, p := range slices.Concat(lists...) {
+		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
-			test.run(t, s)
+			p.test(t, s)
 		})
 	}
 }
@@ -128,6 +137,9 @@ func (s setting) rig(t *testing.T, o Options) *rig {
 		o.Clock = &Clock{now: time.UnixMilli(1_700_000_000_000)}
 	}
 	r := &rig{Broker: s.new(t, o), t: t, s: s, clock: o.Clock, sink: newSink(t)}
+	if p, ok := r.Broker.(broker.People); ok {
+		p.WatchPresence(r.sink.presence)
+	}
 	r.Start(r.sink)
 	t.Cleanup(r.close)
 	return r

@@ -28,6 +28,7 @@ type sink struct {
 	answered   int
 	subscribed map[string]int
 	delivered  map[string][]broker.Message
+	changes    map[string][]broker.PresenceEvent
 }
 
 func newSink(t *testing.T) *sink {
@@ -38,6 +39,7 @@ func newSink(t *testing.T) *sink {
 		answers:    make(map[int][]broker.Result),
 		subscribed: make(map[string]int),
 		delivered:  make(map[string][]broker.Message),
+		changes:    make(map[string][]broker.PresenceEvent),
 	}
 }
 
@@ -167,4 +169,9 @@ func (s *sink) Deliver(messages []broker.Message) {
 
 func (s *sink) Reset(room string, p broker.Position) {
 	s.t.Errorf("%s began anew at %+v", room, p) // no test gives a reason to
+}
+
+// presence is a broker's watcher.
+func (s *sink) presence(e broker.PresenceEvent) {
+	s.change(func() { s.changes[e.Room] = append(s.changes[e.Room], e) })
 }

@@ -15,7 +15,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestContract(t *testing.T) {
 	brokertest.Run(t, func(t *testing.T, o brokertest.Options) broker.Broker {
 		return memory.New(memory.Config{
-			Bounds: o.Bounds, DedupWindow: o.DedupWindow, Queue: o.Queue, Now: o.Clock.Now,
+			Bounds: o.Bounds, DedupWindow: o.DedupWindow, Queue: o.Queue, Events: o.Events, Now: o.Clock.Now,
 		})
 	})
 }
@@ -25,6 +25,6 @@ func TestContractInRealTime(t *testing.T) {
 		t.Skip("waits a few seconds for messages to age")
 	}
 	brokertest.RunRealTime(t, func(t *testing.T, o brokertest.Options) broker.Broker {
-		return memory.New(memory.Config{Bounds: o.Bounds, DedupWindow: o.DedupWindow, Queue: o.Queue})
+		return memory.New(memory.Config{Bounds: o.Bounds, DedupWindow: o.DedupWindow, Queue: o.Queue, Events: o.Events})
 	})
 }

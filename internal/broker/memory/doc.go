@@ -30,5 +30,10 @@
 // that can be given back, a publication that would need memory is refused with
 // broker.ErrUnavailable.
 //
+// Who is in the rooms, the names, the revocations and the lifecycle events lie
+// beside that, under locks of their own, and are worked by whoever calls. A user in
+// a room is a name and a number in a map. They are bounded by the connections, and
+// not by Config.Bytes.
+//
 // The package does no I/O, and never copies or looks into Data.
 package memory

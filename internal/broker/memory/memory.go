@@ -31,6 +31,8 @@ type Config struct {
 	// is remembered after its last use, so that a client that comes back soon finds
 	// the same epoch; default 2 minutes.
 	Idle time.Duration
+	// Events is how many lifecycle events are kept; 0: none are written.
+	Events int
 	// Now is the clock; default time.Now. Ages are measured by its monotonic part
 	// where it has one, so that a step of the wall clock ages nothing.
 	Now func() time.Time
@@ -85,6 +87,11 @@ type Broker struct {
 	shards [shardCount]shard
 	keeper // owned by the goroutine
 
+	people      people
+	claims      claims
+	revocations revocations
+	lifecycle   lifecycle
+
 	// owned by the goroutine
 	spare      []item // the array of a queue that is done
 	slack      int    // batches in a row that needed little of theirs
@@ -133,6 +140,10 @@ func New(cfg Config) *Broker {
 		controls: make(map[string]int),
 	}
 	rand.Read(b.secret[:]) // never fails: crypto/rand ends the process instead
+	b.people.rooms = make(map[string]map[string]int32)
+	b.claims.held = make(map[string]holding)
+	b.revocations.kept = make(map[revocation]broker.Revocation)
+	b.lifecycle.most, b.lifecycle.now = cfg.Events, cfg.Now
 	b.ids.window = max(0, int64(cfg.DedupWindow))
 	for i := range b.shards {
 		b.shards[i].rooms = make(map[string]*room)

@@ -1,0 +1,197 @@
+package memory
+
+import (
+	"container/heap"
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/fanfare-ws/fanfare/internal/broker"
+)
+
+var _ broker.People = (*Broker)(nil)
+
+// people is who is in the rooms. There is one gateway, so that what it says is all
+// there is, and no lease to run out.
+type people struct {
+	// telling is held while presence changes, and while it is told, which keeps its
+	// order. mu is never held while a watcher is called.
+	telling sync.Mutex
+	watch   func(broker.PresenceEvent) // set before Start; nil: nobody watches
+
+	mu    sync.RWMutex
+	rooms map[string]map[string]int32 // room → user → connections, none of them 0
+}
+
+// usable says why nothing can be asked for.
+func (b *Broker) usable(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return broker.ErrClosed
+	}
+	return nil
+}
+
+// SetPresence implements broker.Presence.
+func (b *Broker) SetPresence(ctx context.Context, gateway string, rooms []broker.RoomUsers) error {
+	if err := b.usable(ctx); err != nil {
+		return fmt.Errorf("set presence: %w", err)
+	}
+	b.people.telling.Lock()
+	defer b.people.telling.Unlock()
+	for _, r := range rooms {
+		event, before := b.people.set(r)
+		if len(event.Joined)+len(event.Left) == 0 {
+			continue
+		}
+		b.lifecycle.presence(gateway, event, before)
+		if b.people.watch != nil {
+			b.people.watch(event)
+		}
+	}
+	return nil
+}
+
+// set returns what it changed, and how many users there were.
+func (p *people) set(r broker.RoomUsers) (event broker.PresenceEvent, before int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	users := p.rooms[r.Room]
+	before = len(users)
+	event.Room = r.Room
+	for _, u := range r.Users {
+		_, there := users[u.User]
+		switch {
+		case u.Connections <= 0 && there:
+			delete(users, u.User)
+			event.Left = append(event.Left, u.User)
+		case u.Connections > 0:
+			if users == nil {
+				users = make(map[string]int32)
+				p.rooms[r.Room] = users
+			}
+			users[u.User] = int32(u.Connections)
+			if !there {
+				event.Joined = append(event.Joined, u.User)
+			}
+		}
+	}
+	event.Count = len(users)
+	if len(users) == 0 {
+		delete(p.rooms, r.Room)
+	}
+	return event, before
+}
+
+// WatchPresence implements broker.Presence. The watcher hears of every room.
+func (b *Broker) WatchPresence(watch func(broker.PresenceEvent)) { b.people.watch = watch }
+
+// Online implements broker.Presence. It looks at every user of the room: some
+// milliseconds for 100,000.
+func (b *Broker) Online(ctx context.Context, room, after string, limit int) (broker.Online, error) {
+	if err := b.usable(ctx); err != nil {
+		return broker.Online{}, fmt.Errorf("online %q: %w", room, err)
+	}
+	b.people.mu.RLock()
+	defer b.people.mu.RUnlock()
+	users := b.people.rooms[room]
+	names, more := firstBehind(users, after, limit)
+	page := broker.Online{Count: len(users), More: more, Users: make([]broker.UserConnections, len(names))}
+	for i, name := range names {
+		page.Users[i] = broker.UserConnections{User: name, Connections: int(users[name])}
+	}
+	return page, nil
+}
+
+// OnlineCounts implements broker.Presence.
+func (b *Broker) OnlineCounts(ctx context.Context, rooms []string) ([]int, error) {
+	if err := b.usable(ctx); err != nil {
+		return nil, fmt.Errorf("online in %d rooms: %w", len(rooms), err)
+	}
+	b.people.mu.RLock()
+	defer b.people.mu.RUnlock()
+	counts := make([]int, len(rooms))
+	for i, room := range rooms {
+		counts[i] = len(b.people.rooms[room])
+	}
+	return counts, nil
+}
+
+// ActiveRooms implements broker.Presence: in the order of their names. The cursor
+// is the last one's.
+func (b *Broker) ActiveRooms(ctx context.Context, cursor string, limit int) (rooms []broker.ActiveRoom, next string, err error) {
+	if err := b.usable(ctx); err != nil {
+		return nil, "", fmt.Errorf("active rooms: %w", err)
+	}
+	b.people.mu.RLock()
+	names, more := firstBehind(b.people.rooms, cursor, limit)
+	for _, name := range names {
+		rooms = append(rooms, broker.ActiveRoom{Room: name, Users: len(b.people.rooms[name])})
+	}
+	b.people.mu.RUnlock()
+	for i := range rooms {
+		rooms[i].Position = b.tail(rooms[i].Room)
+	}
+	if more {
+		next = rooms[len(rooms)-1].Room
+	}
+	return rooms, next, nil
+}
+
+// tail is where a room's log ends.
+func (b *Broker) tail(room string) broker.Position {
+	s, slot := b.shardOf(room)
+	s.mu.Lock()
+	if r := s.rooms[room]; r != nil {
+		defer s.mu.Unlock()
+		return broker.Position{Epoch: r.epoch, Seq: r.last}
+	}
+	generation := s.generations[slot]
+	s.mu.Unlock()
+	return broker.Position{Epoch: b.epoch(room, generation)}
+}
+
+// Reap implements broker.People: no gateway but this one is there to be missed.
+func (b *Broker) Reap(ctx context.Context) (bool, error) { return false, b.usable(ctx) }
+
+// firstBehind returns the first keys behind after, ascending, at most so many, and
+// whether others follow. It holds no more of them than that.
+func firstBehind[V any](m map[string]V, after string, limit int) (keys []string, more bool) {
+	var first largest
+	for key := range m {
+		switch {
+		case key <= after:
+		case len(first) < limit:
+			heap.Push(&first, key)
+		default:
+			more = true
+			if limit > 0 && key < first[0] {
+				first[0] = key
+				heap.Fix(&first, 0)
+			}
+		}
+	}
+	keys = make([]string, len(first))
+	for i := len(keys) - 1; i >= 0; i-- {
+		keys[i] = heap.Pop(&first).(string)
+	}
+	return keys, more && limit > 0
+}
+
+// largest is a heap with the last key on top.
+type largest []string
+
+func (h largest) Len() int           { return len(h) }
+func (h largest) Less(i, j int) bool { return h[i] > h[j] }
+func (h largest) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *largest) Push(key any)      { *h = append(*h, key.(string)) }
+func (h *largest) Pop() any {
+	old := *h
+	key := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return key
+}
