@@ -17,6 +17,8 @@ type Config struct {
 	Log              Log
 	Heartbeat        Heartbeat
 	Drain            Drain
+	Auth             Auth
+	API              API
 	Origins          []string // scheme://host[:port] in lower case without a default port, or "*"; empty: same host only
 	OriginRequired   bool
 	TrustedProxies   []string // addresses and CIDR networks

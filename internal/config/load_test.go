@@ -136,9 +136,11 @@ rooms:
 	news.Match, news.History.Messages, news.History.Age = "news:*", 0, time.Hour
 	live.Match, live.Slow.Policy, live.Slow.WindowMessages = "live", "conflate", 1
 	want := []RoomClass{news, live, {
-		Match:   "*",
-		History: History{Messages: 256, Bytes: 1 << 20, Age: 10 * time.Minute},
-		Slow:    Slow{Policy: "drop", WindowMessages: 256, WindowBytes: 1 << 20},
+		Match:    "*",
+		Access:   Access{Join: "anyone", Publish: "anyone", History: "anyone", Members: "anyone"},
+		History:  History{Messages: 256, Bytes: 1 << 20, Age: 10 * time.Minute},
+		Presence: true,
+		Slow:     Slow{Policy: "drop", WindowMessages: 256, WindowBytes: 1 << 20},
 	}}
 	const asJSON = `[{"match":"news:*","history":{"messages":0,"age":"1h"}},{"match":"live","slow":{"policy":"conflate","window_messages":1}}]`
 	for name, c := range map[string]*Config{

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -80,7 +81,7 @@ func (c *Config) options() []option {
 		{key: "compression.enabled", def: "true", value: boolean(&c.Compression.Enabled),
 			what: "permessage-deflate for clients that offer it",
 			why:  "a message is compressed once for all its receivers, so it costs little and saves traffic"},
-	}, append(append(append(c.edgeOptions(), c.fleetOptions()...), c.limitOptions()...), []option{
+	}, append(slices.Concat(c.authOptions(), c.edgeOptions(), c.fleetOptions(), c.limitOptions()), []option{
 		{key: "memory.bytes", def: "256MiB", value: size(&c.Memory.Bytes, 1<<20),
 			what: "bytes that the embedded broker keeps of all rooms together; past it the history of those goes first that were used longest ago",
 			why:  "leaves room for the rest in a container of 1 GiB; without Redis one process is the whole service"},

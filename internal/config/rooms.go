@@ -11,9 +11,17 @@ import (
 
 // RoomClass is what rooms with names like Match have in common.
 type RoomClass struct {
-	Match   string // a room's whole name; * stands for any run of characters
-	History History
-	Slow    Slow
+	Match    string // a room's whole name; * stands for any run of characters
+	Access   Access
+	History  History
+	Presence bool
+	Slow     Slow
+}
+
+// Access is who may do what: "anyone", "member", "claim" or "server". Join
+// cannot be "member".
+type Access struct {
+	Join, Publish, History, Members string
 }
 
 // History bounds what is kept of a room's messages; past any bound the oldest
@@ -34,6 +42,16 @@ type Slow struct {
 func (r *RoomClass) options() []option {
 	return []option{
 		{key: "match", def: "*", value: pattern(&r.Match), what: "name of the rooms", why: "every room"},
+		{key: "join", def: "anyone", value: choice(&r.Access.Join, "anyone", "claim", "server"),
+			what: "who may join: anyone; claim: whose token lists it for the room; server: nobody but backends by their API key." +
+				" A token with a rooms claim must list what it is used for in any case",
+			why: "a room is for people to meet in"},
+		{key: "publish", def: "anyone", value: access(&r.Access.Publish),
+			what: "who may publish, likewise, or member: who has joined the room on the same connection",
+			why:  "who may not join may be a sensor that only sends"},
+		{key: "history.access", def: "anyone", value: access(&r.Access.History),
+			what: "who may read the history, likewise. Unless it is claim, a token that lists join may too",
+			why:  "who may join gets it anyway, and has to fill its gaps"},
 		{key: "history.messages", def: "256", value: integer(&r.History.Messages, 0, maxCount),
 			what: "newest messages kept for who joins or comes back; 0 keeps none",
 			why:  "some minutes of a lively chat"},
@@ -43,6 +61,12 @@ func (r *RoomClass) options() []option {
 		{key: "history.age", def: "10m", value: duration(&r.History.Age, 0),
 			what: "time for which a message is kept; 0 is no bound",
 			why:  "longer than a client is away that changes networks or is restarted"},
+		{key: "members", def: "anyone", value: access(&r.Access.Members),
+			what: "who may see the online list, likewise",
+			why:  "a chat shows who is there"},
+		{key: "presence", def: "true", value: boolean(&r.Presence),
+			what: "keep the online list, and tell of who comes and goes those who ask for it",
+			why:  "it costs next to nothing where nobody asks; turn it off for rooms whose visitors are nobody's business"},
 		{key: "slow.policy", def: "drop", value: choice(&r.Slow.Policy, "drop", "conflate", "disconnect"),
 			what: "for a member past the window: drop skips to the oldest message within it, conflate to the newest of all," +
 				" disconnect closes the connection",
@@ -75,7 +99,7 @@ type roomsSetting struct {
 func (s *roomsSetting) kind() kind   { return kindRooms }
 func (s *roomsSetting) text() string { return s.yaml() }
 func (s *roomsSetting) wants() string {
-	return "a list of classes, each with match, history and slow, as YAML or JSON"
+	return "a list of classes, each with match and what is set for those rooms, as YAML or JSON"
 }
 
 // set takes the list as YAML or JSON.
@@ -150,6 +174,8 @@ func (s *roomsSetting) valid() error {
 }
 
 func (r RoomClass) matchesAll() bool { return r.Match != "" && strings.Trim(r.Match, "*") == "" }
+
+func access(field *string) setting { return choice(field, "anyone", "member", "claim", "server") }
 
 func pattern(field *string) setting {
 	return &scalar[string]{field: field, of: kindText, quoted: true,

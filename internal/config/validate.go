@@ -19,7 +19,7 @@ func (c *Config) Validate() error {
 	if len(problems) > 0 {
 		return problems
 	}
-	problems = append(c.together(), c.roomProblems()...)
+	problems = append(append(c.together(), c.authProblems()...), c.roomProblems()...)
 	if len(problems) > 0 {
 		return problems
 	}
