@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/fanfare-ws/fanfare/internal/broker"
 )
@@ -97,6 +98,22 @@ func BenchmarkRange(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+func BenchmarkRebound(b *testing.B) {
+	const rooms = 100_000
+	kept := broker.Bounds{Messages: 256, Age: time.Hour}
+	m := New(Config{Bounds: func(string) broker.Bounds { return kept }})
+	for i := range rooms {
+		name := fmt.Sprint("room", i)
+		s, slot := m.shardOf(name)
+		m.create(s, slot, name)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		m.rebound()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/rooms, "ns/room")
 }
 
 func TestPublishingAllocatesNothingOnceARoomIsFull(t *testing.T) {

@@ -245,6 +245,54 @@ func TestALogGivesItsMemoryBack(t *testing.T) {
 	})
 }
 
+func TestReboundRoomsKeepWhatTheirNewBoundsSay(t *testing.T) {
+	bounds := broker.Bounds{Messages: 100, Age: time.Hour}
+	cfg := Config{Bounds: func(name string) broker.Bounds {
+		if name == "other" {
+			return broker.Bounds{Messages: 100}
+		}
+		return bounds
+	}}
+	inBubble(t, cfg, func(t *testing.T, b *Broker, s *recorder) {
+		b.Subscribe("a")
+		for range 50 {
+			s.say(b, "a", "", `1`)
+			s.say(b, "other", "", `1`)
+		}
+		rebound := func(to broker.Bounds) {
+			bounds = to
+			b.Rebound()
+			synctest.Wait()
+			checkBooks(t, b)
+		}
+		first := func() uint64 { return read(t, b, "a").First }
+		epoch := read(t, b, "a").Epoch
+		if rebound(broker.Bounds{Messages: 10, Age: time.Hour}); first() != 41 {
+			t.Errorf("of 10 messages the first is %d of 50", first())
+		}
+		if rebound(broker.Bounds{Messages: 100, Bytes: 5, Age: time.Hour}); first() != 46 {
+			t.Errorf("of 5 bytes the first is %d of 50", first())
+		}
+		rebound(broker.Bounds{Messages: 20, Age: time.Minute})
+		for range 30 {
+			s.say(b, "a", "", `1`)
+		}
+		if first() != 61 {
+			t.Errorf("of 20 messages the first is %d of 80", first())
+		}
+		b.pass(time.Minute + 2*time.Second)
+		if s, _ := b.shardOf("a"); s.rooms["a"].log.n != 0 {
+			t.Error("the age that became shorter is not looked at in time")
+		}
+		if page := read(t, b, "a"); page.Epoch != epoch || page.Last != 80 {
+			t.Errorf("the log is %+v, was of epoch %s", page, epoch)
+		}
+		if n := len(read(t, b, "other").Messages); n != 50 {
+			t.Errorf("a room whose bounds stayed has %d of 50", n)
+		}
+	})
+}
+
 func TestMapsGiveTheirMemoryBack(t *testing.T) {
 	inBubble(t, Config{}, func(t *testing.T, b *Broker, s *recorder) {
 		for i := range 40_000 {
@@ -290,7 +338,10 @@ func TestBooksAreRightAfterAnything(t *testing.T) {
 		inBubble(t, cfg, func(t *testing.T, b *Broker, s *recorder) {
 			for range 400 {
 				name := string(rune('a' + random.IntN(20)))
-				switch random.IntN(10) {
+				switch random.IntN(11) {
+				case 10:
+					random.Shuffle(len(bounds), func(i, j int) { bounds[i], bounds[j] = bounds[j], bounds[i] })
+					b.Rebound()
 				case 0:
 					b.Subscribe(name)
 				case 1:

@@ -14,8 +14,8 @@ import (
 
 // Config of a Broker. The zero value of a field stands for its default.
 type Config struct {
-	// Bounds of a room's history, asked once when the room comes to be, from the
-	// broker's goroutine; default 256 messages or 1 MiB for 10 minutes.
+	// Bounds of a room's history, asked when the room comes to be and after Rebound,
+	// from the broker's goroutine; default 256 messages or 1 MiB for 10 minutes.
 	Bounds func(room string) broker.Bounds
 	// DedupWindow is for how long a publish ID counts; default 2 minutes, below 0
 	// not at all.
@@ -57,6 +57,7 @@ const (
 	opSubscribe
 	opUnsubscribe
 	opForget
+	opRebound
 )
 
 // item is one entry of the queue. All but opPublish use only pub.Room.
@@ -81,6 +82,7 @@ type Broker struct {
 	refused      []broker.Result // answered by the goroutine before its next batch
 	waiting      int             // publications taken and not yet stored
 	waitingBytes int64
+	rebounding   bool // an opRebound is in queue
 	started      bool
 	closed       bool
 
@@ -254,6 +256,20 @@ func (b *Broker) Forget(ctx context.Context, room string) error {
 	b.queue = append(b.queue, item{op: opForget, pub: broker.Publication{Room: room}})
 	b.signal()
 	return nil
+}
+
+// Rebound says that Config.Bounds now answers otherwise. Every room is given its
+// new bounds, behind what was published before: what they do not keep goes, and
+// more is kept from the next message on. It never blocks.
+func (b *Broker) Rebound() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed || b.rebounding {
+		return
+	}
+	b.rebounding = true
+	b.queue = append(b.queue, item{op: opRebound})
+	b.signal()
 }
 
 // Range implements broker.Broker. It waits for nothing but a short lock.

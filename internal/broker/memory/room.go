@@ -72,15 +72,15 @@ func (q *ring) resize(size int) {
 // room is the state of one room.
 type room struct {
 	// immutable
-	name   string
-	bounds broker.Bounds
-	shard  *shard
-	slot   uint8 // of shard.generations
+	name  string
+	shard *shard
+	slot  uint8 // of shard.generations
 
 	// written by the goroutine under shard.mu; read by Range under it
-	epoch string
-	last  uint64 // the newest seq there has been
-	log   ring
+	bounds broker.Bounds
+	epoch  string
+	last   uint64 // the newest seq there has been
+	log    ring
 
 	// owned by the goroutine
 	time       int64 // Unix milliseconds of the newest message
@@ -116,6 +116,14 @@ func (r *room) keep(e entry) {
 	r.log.push(e)
 	r.dataBytes += size
 	r.nameBytes += int64(len(e.from) + len(e.event))
+}
+
+// fit takes out what the bounds do not keep. The caller holds shard.mu.
+func (r *room) fit(now int64) {
+	r.dropAged(now)
+	for r.log.n > 0 && (r.log.n > r.bounds.Messages || r.overBytes(0)) {
+		r.drop(1)
+	}
 }
 
 func (r *room) overBytes(more int64) bool {

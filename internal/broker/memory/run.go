@@ -63,6 +63,7 @@ func (b *Broker) take() []item {
 	batch := b.queue
 	b.queue = b.spare[:0]
 	b.spare = nil
+	b.rebounding = false
 	if len(b.controls) > chunk {
 		b.controls = make(map[string]int) // a map never shrinks
 	} else {
@@ -168,6 +169,8 @@ func (b *Broker) apply(items []item) {
 		case opForget:
 			b.flush() // what was stored before goes out before Reset
 			b.reset(it.pub.Room)
+		case opRebound:
+			b.rebound()
 		}
 	}
 	b.flush()
