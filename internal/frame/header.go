@@ -139,7 +139,7 @@ func payloadLength(head []byte) (uint64, *CloseError) {
 func (r *Reader) begin(first byte, length uint64, c *ReaderConfig) *CloseError {
 	op := Opcode(first & 0x0f)
 	if op.IsData() {
-		if c.MessageBytes > 0 && length > uint64(c.MessageBytes)-r.stored() {
+		if c.MessageBytes > 0 && length+r.stored() > uint64(c.MessageBytes) {
 			return errMessageSize
 		}
 		if c.Fragments > 0 && int64(r.fragments) >= int64(c.Fragments) {
@@ -155,7 +155,7 @@ func (r *Reader) begin(first byte, length uint64, c *ReaderConfig) *CloseError {
 	return nil
 }
 
-// stored is the payload of this message so far, never above MessageBytes.
+// stored is the payload of this message so far.
 func (r *Reader) stored() uint64 {
 	if r.held == nil {
 		return 0

@@ -8,8 +8,9 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// ReaderConfig is what a connection's reader allows. It is shared and not
-// modified; a bound of 0 is none.
+// ReaderConfig is what a connection's reader allows. It is shared; between two
+// calls of Next its bounds may change, and hold for what comes of a message that
+// has begun. A bound of 0 is none.
 type ReaderConfig struct {
 	MessageBytes int64 // of a whole message, as received and inflated
 	Fragments    int   // frames of one message

@@ -218,6 +218,20 @@ func TestReaderTakesMessagesAtTheirLimits(t *testing.T) {
 	}
 }
 
+func TestBoundsThatShrinkHoldForWhatComesOfAMessage(t *testing.T) {
+	var r Reader
+	c := ReaderConfig{MessageBytes: 100, Fragments: 10}
+	if _, _, err := r.Next(masked(byte(OpText), strings.Repeat("a", 50)), &c); err != nil {
+		t.Fatal(err)
+	}
+	c.MessageBytes = 10
+	_, _, err := r.Next(masked(fin|byte(OpContinuation), "b"), &c)
+	var fault *CloseError
+	if !errors.As(err, &fault) || fault.Code != CodeTooBig {
+		t.Errorf("50 bytes held and 10 allowed: %v", err)
+	}
+}
+
 func TestReaderRefusesBinaryWhereOnlyTextIsTaken(t *testing.T) {
 	if got := everySplit(t, masked(fin|2, "x"), &ReaderConfig{}); got.code != 1003 {
 		t.Fatalf("got %v, want 1003", got)

@@ -136,7 +136,7 @@ func (h *hub) read(r *hubRoom, l *room.Log, stamp uint64) (page broker.Page, goe
 			}
 		}
 	}
-	page, err = h.broker.Range(ctx, broker.Query{Room: r.name, Limit: r.class.History.Messages, Newest: true})
+	page, err = h.broker.Range(ctx, broker.Query{Room: r.name, Limit: r.class().History.Messages, Newest: true})
 	if err == nil && l != nil && page.Epoch == l.Epoch() {
 		err = errNotRenewed
 	}
@@ -201,7 +201,7 @@ func (h *hub) splice(r *hubRoom, was *reading, goesOn bool, page broker.Page) (a
 	l := was.log
 	if !goesOn {
 		r.stamp = 0
-		l = room.NewLog(page.Epoch, before(page), r.class.History, &h.set.LogBytes)
+		l = room.NewLog(page.Epoch, before(page), r.class().History, &h.set.LogBytes)
 	}
 	head, lost := l.Head(), false
 	for i := range page.Messages {

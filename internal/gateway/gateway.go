@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 
 	"github.com/fanfare-ws/fanfare/internal/broker"
-	"github.com/fanfare-ws/fanfare/internal/frame"
 	"github.com/fanfare-ws/fanfare/internal/loop"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
 )
@@ -25,6 +24,7 @@ type Gateway struct {
 	shards   []*shard
 	listener *loop.Listener
 	acceptor *loop.Acceptor
+	gate     *loop.Gate
 	plain    *handoff
 	server   *http.Server
 
@@ -71,16 +71,13 @@ func New(cfg Config) (*Gateway, error) {
 
 func (g *Gateway) makeLoops() error {
 	limits := &g.live().Limits
+	g.gate = loop.NewGate(limits.Handshakes, limits.HandshakesPerAddress)
 	shared := loop.Config{
-		Head:              frame.HeadLimits{Bytes: limits.HandshakeBytes, Headers: limits.HandshakeHeaders},
-		HandshakeTimeout:  limits.HandshakeTimeout,
-		Gate:              loop.NewGate(limits.Handshakes, limits.HandshakesPerAddress),
+		Limits:            limits.ofLoops(),
+		Gate:              g.gate,
 		Trusted:           func(a netip.Addr) bool { return g.live().Edge.trusts(a) },
 		HeartbeatInterval: g.cfg.HeartbeatInterval,
 		HeartbeatTimeout:  g.cfg.HeartbeatTimeout,
-		MessageBytes:      limits.MessageBytes,
-		Fragments:         limits.MessageFragments,
-		ReplyBytes:        limits.ReplyBytes,
 		Deflate:           g.cfg.Deflate,
 		Plain:             g.plain.take,
 		Log:               g.cfg.Log,

@@ -22,9 +22,9 @@ const (
 type hubRoom struct {
 	// Immutable.
 	name  string
-	class *Class
 	marks []mark // one for each loop
 
+	inClass atomic.Pointer[Class] // never nil; written under mu
 	members atomic.Int64
 	log     atomic.Pointer[room.Log] // nil until it was first read
 	reads   atomic.Uint64            // the newest read of it that is done; written under mu
@@ -71,9 +71,25 @@ var started = time.Now()
 func monotonic() int64 { return int64(time.Since(started)) }
 
 func newHubRoom(name string, class *Class, loops int) *hubRoom {
-	r := &hubRoom{name: name, class: class, marks: make([]mark, loops)}
+	r := &hubRoom{name: name, marks: make([]mark, loops)}
+	r.inClass.Store(class)
 	r.filling = true // until the broker has subscribed the room and its log was read
 	return r
+}
+
+// class is the room's class now, which Gateway.Apply may change.
+func (r *hubRoom) class() *Class { return r.inClass.Load() }
+
+// reclass puts the room into another class, or the same with other values. It
+// reports whether its members have to be looked at: their window is another.
+func (r *hubRoom) reclass(class *Class) (look bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	was := r.inClass.Swap(class)
+	if l := r.log.Load(); l != nil && !r.closed && class.History != was.History {
+		l.Bound(class.History)
+	}
+	return class.Slow != was.Slow
 }
 
 // accept appends what follows on the log. Where something is missing it holds
@@ -170,7 +186,7 @@ func (r *hubRoom) reset(p broker.Position, memory *metrics.Gauge) (replaced bool
 		return false
 	}
 	r.stamp = 0
-	r.replace(room.NewLog(p.Epoch, p.Seq, r.class.History, memory))
+	r.replace(room.NewLog(p.Epoch, p.Seq, r.class().History, memory))
 	return true
 }
 

@@ -120,9 +120,9 @@ func (lr *localRoom) flush(i int) {
 				return
 			}
 		case room.Skipped:
-			lr.gap(m, step.Gap, slowReason(lr.shared.class.Slow.Policy))
+			lr.gap(m, step.Gap, slowReason(lr.shared.class().Slow.Policy))
 		case room.Lost:
-			lr.shard.m.Dropped(metrics.StageLog, policyLabel(lr.shared.class.Slow.Policy), step.Gap.Len())
+			lr.shard.m.Dropped(metrics.StageLog, policyLabel(lr.shared.class().Slow.Policy), step.Gap.Len())
 			lr.gap(m, step.Gap, protocol.GapHistoryLost)
 		case room.Hopeless:
 			m.session.hopeless()
@@ -156,7 +156,7 @@ func (lr *localRoom) write(m *member, run []byte) bool {
 func (lr *localRoom) behind(m *member) {
 	s, c := lr.shard, m.session.conn
 	s.blocked[c] = struct{}{}
-	slow := lr.shared.class.Slow
+	slow := lr.shared.class().Slow
 	dropped := m.cursor.Fall(lr.log, slow)
 	if dropped > 0 {
 		s.m.Dropped(metrics.StageQueue, policyLabel(slow.Policy), dropped)

@@ -103,6 +103,8 @@ func (s *shard) Posted(posts []any) {
 			s.shedSome(int(p))
 		case drainBegin:
 			s.drainBegin()
+		case applied:
+			s.applied()
 		}
 	}
 }

@@ -31,7 +31,7 @@ func runScarceChild() int {
 		return 1
 	}
 	m := metrics.NewLoop()
-	l, err := New(Config{Head: frame.HeadLimits{Bytes: 1000, Headers: 10}}, &handler{}, m)
+	l, err := New(Config{Limits: Limits{Head: frame.HeadLimits{Bytes: 1000, Headers: 10}}}, &handler{}, m)
 	if err != nil {
 		fmt.Println(err)
 		return 1

@@ -28,7 +28,7 @@ func threadTime() time.Duration {
 // bench runs a loop and an acceptor, each on a thread of its own, and returns
 // what they have used of a processor so far.
 func bench(b *testing.B, h *handler) (addr string, l *Loop, used func() (loop, acceptor time.Duration)) {
-	l, err := New(Config{Head: frame.HeadLimits{Bytes: 16 << 10, Headers: 100}, HandshakeTimeout: 10 * time.Second,
+	l, err := New(Config{Limits: Limits{Head: frame.HeadLimits{Bytes: 16 << 10, Headers: 100}, HandshakeTimeout: 10 * time.Second},
 		Gate: NewGate(10000, 10000), HeartbeatInterval: 25 * time.Second, HeartbeatTimeout: time.Minute}, h, metrics.NewLoop())
 	if err != nil {
 		b.Fatal(err)

@@ -28,7 +28,7 @@ func TestViolationsGetTheirCodeAndTheSocketEnds(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			messages := 0
-			s := serve(t, Config{MessageBytes: 1000}, &handler{message: func(*Conn, bool, []byte) { messages++ }})
+			s := serve(t, Config{Limits: Limits{MessageBytes: 1000}}, &handler{message: func(*Conn, bool, []byte) { messages++ }})
 			c := s.connect()
 			// What comes behind the violation would turn a plain close into a reset,
 			// which overtakes the close frame.

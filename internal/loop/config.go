@@ -12,9 +12,8 @@ import (
 // Config is what the connections of a loop live under. All loops of a gateway
 // share one. A limit or a duration of 0 is none unless said.
 type Config struct {
-	Head             frame.HeadLimits // of the request head; beyond it 431
-	HandshakeTimeout time.Duration    // for all of the head, not per read; beyond it 408
-	Gate             *Gate            // caps unfinished handshakes and plain requests over all loops; nil is none
+	Limits
+	Gate *Gate // caps unfinished handshakes and plain requests over all loops; nil is none
 
 	// Trusted says whether an address is a proxy's whose word about its clients is
 	// believed (Conn.Client). It is called on the loop's goroutine; nil: none is.
@@ -23,11 +22,7 @@ type Config struct {
 	HeartbeatInterval time.Duration // a ping after that long without anything received
 	HeartbeatTimeout  time.Duration // without anything received, inside one message, or with a blocked socket: the end
 	Linger            time.Duration // for the closing handshake; 0 is 2 s. A slow consumer has slowLinger
-
-	MessageBytes int64 // of a client's message, also inflated; beyond it 1009
-	Fragments    int   // frames of one message
-	ReplyBytes   int   // queued by Send and not taken by the socket; beyond it 4003
-	Deflate      bool  // permessage-deflate, where Admission wants it too
+	Deflate           bool          // permessage-deflate, where Admission wants it too
 
 	// Plain takes a connection whose request is no WebSocket upgrade. It first
 	// yields the bytes already read. Plain is called on the loop's goroutine and
@@ -36,6 +31,16 @@ type Config struct {
 
 	Log   *slog.Logger // nil is silent
 	Clock func() int64 // monotonic nanoseconds; nil is the machine's. For tests
+}
+
+// Limits is the part of a Config that may change while the loop runs, by
+// Loop.SetLimits.
+type Limits struct {
+	Head             frame.HeadLimits // of the request head; beyond it 431
+	HandshakeTimeout time.Duration    // for all of the head, not per read; beyond it 408
+	MessageBytes     int64            // of a client's message, also inflated; beyond it 1009
+	Fragments        int              // frames of one message
+	ReplyBytes       int              // queued by Send and not taken by the socket; beyond it 4003
 }
 
 func (c Config) withDefaults() Config {

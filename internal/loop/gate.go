@@ -12,16 +12,23 @@ import (
 // are no upgrade until they are answered, in all and for one address. An IPv6
 // address counts as its /64, for a client has that many.
 type Gate struct {
+	mu                sync.Mutex
 	total, perAddress int
-
-	mu         sync.Mutex
-	unfinished int
-	byAddress  map[netip.Addr]int
+	unfinished        int
+	byAddress         map[netip.Addr]int // also without a cap, which may be set later
 }
 
 // NewGate returns a gate; a cap of 0 is none.
 func NewGate(handshakes, perAddress int) *Gate {
 	return &Gate{total: handshakes, perAddress: perAddress, byAddress: map[netip.Addr]int{}}
+}
+
+// SetCaps changes the caps. Who is past a lower one stays. Any goroutine may call
+// it.
+func (g *Gate) SetCaps(handshakes, perAddress int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.total, g.perAddress = handshakes, perAddress
 }
 
 // enter counts a handshake, or refuses it. The zero address counts in all alone:
@@ -53,11 +60,11 @@ func (g *Gate) identify(addr netip.Addr) *frame.Refusal {
 }
 
 func (g *Gate) count(addr netip.Addr) *frame.Refusal {
-	if g.perAddress == 0 || !addr.IsValid() {
+	if !addr.IsValid() {
 		return nil
 	}
 	addr = network(addr)
-	if g.byAddress[addr] >= g.perAddress {
+	if g.perAddress > 0 && g.byAddress[addr] >= g.perAddress {
 		return &frame.Refusal{
 			Status:  http.StatusTooManyRequests,
 			Message: "too many unfinished handshakes from your address",
@@ -75,7 +82,7 @@ func (g *Gate) leave(addr netip.Addr) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.unfinished--
-	if g.perAddress == 0 || !addr.IsValid() {
+	if !addr.IsValid() {
 		return
 	}
 	addr = network(addr)

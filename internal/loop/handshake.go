@@ -245,11 +245,13 @@ func (l *Loop) refuse(c *Conn, refusal *frame.Refusal) {
 	l.schedule(c, l.now+int64(l.cfg.Linger))
 }
 
-// timedOut refuses a head that did not come in time.
+// timedOut refuses a head that did not come in time, which is that of when the
+// socket was adopted.
 func (l *Loop) timedOut(c *Conn) {
+	within := time.Duration(c.due - c.lastSeen).Round(time.Millisecond)
 	l.refuse(c, &frame.Refusal{
 		Status:  http.StatusRequestTimeout,
-		Message: "the request head did not arrive within " + l.cfg.HandshakeTimeout.Round(time.Millisecond).String(),
+		Message: "the request head did not arrive within " + within.String(),
 		Reason:  frame.ReasonTimeout,
 	})
 }

@@ -44,7 +44,7 @@ func TestHandshakeByteByByteReachesTheReader(t *testing.T) {
 }
 
 func TestSlowHeadEndsAtItsDeadline(t *testing.T) {
-	s := serveManual(t, Config{HandshakeTimeout: 10 * time.Second}, &handler{})
+	s := serveManual(t, Config{Limits: Limits{HandshakeTimeout: 10 * time.Second}}, &handler{})
 	c := s.dial()
 	c.write(request()[:30])
 	s.settle("the head has begun", s.headsBegun)
@@ -86,6 +86,34 @@ func TestUnfinishedHandshakesAreCapped(t *testing.T) {
 			s.wantRejected(frame.ReasonClosed, 1)
 			s.connect()
 		})
+	}
+}
+
+func TestCapsThatAreSetLaterCountWhoCameBefore(t *testing.T) {
+	g := NewGate(0, 0)
+	a := netip.MustParseAddr("192.0.2.1")
+	for range 3 {
+		if r := g.enter(a); r != nil {
+			t.Fatalf("without a cap: %v", r)
+		}
+	}
+	g.SetCaps(0, 3)
+	if r := g.enter(a); r == nil || r.Status != 429 {
+		t.Errorf("a fourth of three: %v", r)
+	}
+	g.leave(a)
+	if r := g.enter(a); r != nil {
+		t.Errorf("after one has left: %v", r)
+	}
+	g.SetCaps(3, 0)
+	if r := g.enter(netip.MustParseAddr("192.0.2.2")); r == nil || r.Status != 503 {
+		t.Errorf("past the cap of all: %v", r)
+	}
+	for range 3 {
+		g.leave(a)
+	}
+	if g.unfinished != 0 || len(g.byAddress) != 0 {
+		t.Errorf("%d unfinished, %d addresses when all have left", g.unfinished, len(g.byAddress))
 	}
 }
 

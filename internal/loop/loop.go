@@ -84,16 +84,24 @@ func New(cfg Config, h Handler, m *metrics.Loop) (*Loop, error) {
 		events:   make([]poll.Event, eventsPerWait),
 		buf:      make([]byte, readBytes),
 	}
+	l.SetLimits(cfg.Limits)
+	l.clock = l.cfg.Clock()
+	return l, nil
+}
+
+// SetLimits puts other limits into force: for connections that are open too, and
+// for the part still to come of messages that have begun. A handshake under way
+// keeps its timeout. Only on the loop's goroutine, or before Run.
+func (l *Loop) SetLimits(limits Limits) {
+	l.cfg.Limits = limits
 	for i := range l.readers {
 		l.readers[i] = frame.ReaderConfig{
-			MessageBytes: cfg.MessageBytes,
-			Fragments:    cfg.Fragments,
+			MessageBytes: limits.MessageBytes,
+			Fragments:    limits.Fragments,
 			Deflate:      flags(i)&flagDeflate != 0,
 			Binary:       flags(i)&flagBinary != 0,
 		}
 	}
-	l.clock = l.cfg.Clock()
-	return l, nil
 }
 
 // Now is the loop's clock: monotonic nanoseconds, set once a turn, which stand

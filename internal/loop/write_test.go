@@ -87,7 +87,7 @@ func TestOwnKeepsTheRestOfAFrame(t *testing.T) {
 
 func TestUnreadRepliesCloseTheConnection(t *testing.T) {
 	const limit = 64 << 10
-	s, c, conn, _ := blockedConn(t, Config{ReplyBytes: limit}, &handler{})
+	s, c, conn, _ := blockedConn(t, Config{Limits: Limits{ReplyBytes: limit}}, &handler{})
 	reply := frame.AppendFrame(nil, frame.OpText, bytes.Repeat([]byte("r"), 1000))
 	s.do(func() {
 		for range 1000 {
@@ -109,7 +109,7 @@ func TestUnreadRepliesCloseTheConnection(t *testing.T) {
 
 func TestManyRepliesInATurnAreNoOverflow(t *testing.T) {
 	var conn *Conn
-	s := serve(t, Config{ReplyBytes: 4096}, &handler{open: func(c *Conn) { conn = c }})
+	s := serve(t, Config{Limits: Limits{ReplyBytes: 4096}}, &handler{open: func(c *Conn) { conn = c }})
 	c := s.connect()
 	page := frame.AppendFrame(nil, frame.OpText, bytes.Repeat([]byte("h"), 10000))
 	reply := frame.AppendFrame(nil, frame.OpText, bytes.Repeat([]byte("r"), 1000))

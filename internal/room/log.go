@@ -11,26 +11,28 @@ import (
 // Log is one unbroken run of a room's messages, as frames.
 type Log struct {
 	// immutable
-	epoch   string
-	history History
-	memory  *metrics.Gauge
+	epoch  string
+	memory *metrics.Gauge
 
 	plain    track
 	deflated track        // what Deflated members read; kept only while there are any
 	wanted   atomic.Int32 // Deflated members
 
+	age   atomic.Int64  // history's
 	head  atomic.Uint64 // seq of the newest frame
 	first atomic.Uint64 // seq of the oldest frame within history's Messages and Bytes
 
 	// the appender's
-	kept   int64  // bytes of data from first to head
-	oldest *chunk // holds first, or lies before it
+	history History
+	kept    int64  // bytes of data from first to head
+	oldest  *chunk // holds first, or lies before it
 }
 
 // NewLog returns an empty log that stands at seq: the first frame to be appended
 // is seq+1 or later. The memory of its chunks is added to the gauge.
 func NewLog(epoch string, seq uint64, h History, memory *metrics.Gauge) *Log {
 	l := &Log{epoch: epoch, history: h, memory: memory}
+	l.age.Store(int64(h.Age))
 	l.head.Store(seq)
 	l.first.Store(seq + 1)
 	l.plain.link(&chunk{}, seq)
@@ -95,6 +97,14 @@ func (l *Log) Skip(seq uint64) {
 	l.memory.Add(-l.plain.trim(seq+1) - l.deflated.trim(seq+1))
 }
 
+// Bound changes what the log keeps: less at once, more from the next message on.
+// It is the appender's.
+func (l *Log) Bound(h History) {
+	l.history = h
+	l.age.Store(int64(h.Age))
+	l.memory.Add(-l.shrink())
+}
+
 // shrink moves first over what History's Messages and Bytes no longer keep.
 func (l *Log) shrink() (memory int) {
 	head, first := l.head.Load(), l.first.Load()
@@ -152,10 +162,11 @@ func (t *track) rest(now time.Time) (memory int) {
 // keeps none.
 func (l *Log) First(now time.Time) uint64 {
 	first, head := l.first.Load(), l.head.Load()
-	if l.history.Age <= 0 {
+	age := time.Duration(l.age.Load())
+	if age <= 0 {
 		return first
 	}
-	old := now.Add(-l.history.Age).UnixMilli()
+	old := now.Add(-age).UnixMilli()
 	c := l.plain.find(first)
 	for first <= head && c != nil {
 		if first > c.last() {

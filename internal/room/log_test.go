@@ -381,3 +381,38 @@ func BenchmarkAppend(b *testing.B) {
 		l.Append(Frame{Seq: seq, Data: 128, Header: header, Payload: payload})
 	}
 }
+
+func TestALogKeepsWhatItIsBoundTo(t *testing.T) {
+	var memory metrics.Gauge
+	l := NewLog("e", 0, History{Messages: 100}, &memory)
+	for seq := range uint64(100) {
+		appendFrame(l, seq+1, 1000, int64(seq))
+	}
+	full := memory.Value()
+	l.Bound(History{Messages: 10})
+	if first := l.First(at(100)); first != 91 || memory.Value() >= full {
+		t.Errorf("of 10 messages the first is %d of 100; %d bytes of %d are held", first, memory.Value(), full)
+	}
+	l.Bound(History{Messages: 100, Bytes: 5000})
+	if first := l.First(at(100)); first != 96 {
+		t.Errorf("of 5 messages the first is %d of 100", first)
+	}
+	l.Bound(History{Messages: 100, Age: 2 * time.Millisecond})
+	if first := l.First(at(100)); first != 99 {
+		t.Errorf("of those of 2 ms the first is %d of 100", first)
+	}
+	l.Bound(History{Messages: 20})
+	for seq := range uint64(50) {
+		appendFrame(l, seq+101, 1000, 100)
+	}
+	if first := l.First(at(100)); first != 131 {
+		t.Errorf("of 20 messages the first is %d of 150", first)
+	}
+	l.Bound(History{})
+	if first := l.First(at(100)); first != 151 {
+		t.Errorf("the first is %d where none is kept of 150", first)
+	}
+	if l.Close(); memory.Value() != 0 {
+		t.Errorf("%d bytes are left", memory.Value())
+	}
+}
