@@ -153,6 +153,10 @@ func (t *tailer) event(e client.Event) {
 			t.reset(e.Room, place{e.Epoch, e.Seq}, place(*s))
 		}
 	case client.Refused:
+		if e.Room == "" {
+			note("%s: username: %v", shown(t.url), e.Err)
+			return
+		}
 		t.fail(fmt.Errorf("%s: join %q: %w", shown(t.url), e.Room, e.Err))
 	case client.State:
 		t.state(e)

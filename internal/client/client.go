@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"sync"
 	"time"
 
@@ -14,11 +13,7 @@ import (
 // Client keeps a connection to a gateway: New, then Run in one goroutine;
 // Publish from any.
 type Client struct {
-	// Immutable.
-	cfg    Config
-	target *url.URL
-	ledger *ledger
-	emit   func(Event)
+	dialer // immutable
 
 	mu      sync.Mutex
 	conn    *Conn         // nil: not connected
@@ -35,9 +30,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	return &Client{
-		cfg: cfg, target: target,
-		ledger:  newLedger(cfg.Rooms),
-		emit:    serial(cfg.OnEvent),
+		dialer:  newDialer(cfg, target),
 		changed: make(chan struct{}),
 		over:    make(chan struct{}),
 	}, nil
@@ -51,7 +44,7 @@ func (c *Client) Run(ctx context.Context) error {
 	wait := newBackoff(&c.cfg)
 	for {
 		c.emit(State{Status: Connecting, Attempt: wait.attempt})
-		conn, err := dial(ctx, &c.cfg, c.target, c.ledger, c.emit)
+		conn, err := c.dial(ctx)
 		var lasted time.Duration
 		if err == nil {
 			since := time.Now()
@@ -62,11 +55,11 @@ func (c *Client) Run(ctx context.Context) error {
 			return c.finish(ctx.Err(), err)
 		}
 		v := verdict(err)
-		if v == protocol.Stop || v == protocol.NewToken {
+		if v == protocol.Stop || v == protocol.NewToken && !c.who.refuse() {
 			return c.finish(fmt.Errorf("%w: %w", ErrPermanent, err), err)
 		}
 		// One that the gateway ended for its load goes on backing off.
-		if lasted >= settled && v == protocol.ComeBack {
+		if lasted >= settled && v != protocol.ComeBackLater {
 			wait.reset()
 		}
 		pause := pauseFor(conn, err, wait)
@@ -166,6 +159,16 @@ func (c *Client) Publish(ctx context.Context, room string, data []byte, o Publis
 			last = conn
 		}
 	}
+}
+
+// Members asks who is in a room, as Conn.Members does, once there is a
+// connection.
+func (c *Client) Members(ctx context.Context, m protocol.MembersRequest) (protocol.Members, error) {
+	conn, err := c.connected(ctx, nil)
+	if err != nil {
+		return protocol.Members{}, fmt.Errorf("members of %q: %w", m.Room, err)
+	}
+	return conn.Members(ctx, m)
 }
 
 // connected waits for a connection other than the one that is over.

@@ -20,6 +20,18 @@ type Config struct {
 	Header http.Header // sent with the handshake besides what it needs itself
 	Rooms  []Subscription
 
+	// Username is the name to register on each connection, before the rooms are
+	// joined; empty: none. A username in the URL's query is taken for it. The client
+	// remembers the key that it is given with the name, so that after a lost
+	// connection the name is its own again.
+	Username    string
+	UsernameKey string // of an earlier client of the same user; empty: none
+
+	// Token gives the token for each connection, and the next before one runs out;
+	// nil: none. Its error is taken for passing. A client ends when the gateway does
+	// not take a token any more and the next is the same.
+	Token func(context.Context) (string, error)
+
 	// OnEvent gets every event, on one goroutine at a time. While it does not
 	// return nothing is read, so that the gateway's slow-client policy takes
 	// effect. It must not call methods of the Conn or Client that wait.
@@ -48,6 +60,8 @@ type Subscription struct {
 	Room  string
 	Since *protocol.Position // resume after it
 	Last  int                // with no Since: begin that many messages back
+
+	Presence bool // also tell who comes and leaves
 }
 
 // ParsePosition reads EPOCH:SEQ, for a Subscription's Since.
@@ -77,6 +91,9 @@ func (c Config) withDefaults() (Config, *url.URL, error) {
 			return c, nil, fmt.Errorf("%w: room %q: want 1 to %d characters of A-Z a-z 0-9 _ - . : @ /", ErrConfig, c.Rooms[i].Room, protocol.MaxRoom)
 		}
 	}
+	if err := c.takeUsername(target); err != nil {
+		return c, nil, err
+	}
 	c.BackoffBase = orDefault(c.BackoffBase, 500*time.Millisecond)
 	c.BackoffCap = orDefault(c.BackoffCap, 20*time.Second)
 	c.DialTimeout = orDefault(c.DialTimeout, 10*time.Second)
@@ -94,6 +111,31 @@ func (c Config) withDefaults() (Config, *url.URL, error) {
 		}
 	}
 	return c, target, nil
+}
+
+// takeUsername moves a username from the URL to where its key can go with it, and
+// judges it.
+func (c *Config) takeUsername(target *url.URL) error {
+	if q := target.Query(); q.Has("username") {
+		if c.Username == "" {
+			c.Username, c.UsernameKey = q.Get("username"), q.Get("username_key")
+		}
+		q.Del("username")
+		q.Del("username_key")
+		target.RawQuery = q.Encode()
+	}
+	if c.Username == "" {
+		return nil
+	}
+	name, ok := protocol.NormalizeUser(c.Username)
+	if !ok {
+		return fmt.Errorf("%w: username: want 1 to %d letters, digits and _ - . @", ErrConfig, protocol.MaxUser)
+	}
+	if c.UsernameKey != "" && !protocol.ValidUserKey(c.UsernameKey) {
+		return fmt.Errorf("%w: username key: want 1 to %d characters of A-Z a-z 0-9 _ -", ErrConfig, protocol.MaxUserKey)
+	}
+	c.Username = name
+	return nil
 }
 
 func orDefault[N int | int64 | time.Duration](n, standard N) N {

@@ -25,6 +25,7 @@ type Conn struct {
 	log    *slog.Logger
 	nc     connection
 	ledger *ledger
+	who    *identity
 	emit   func(Event)
 
 	// Owned by the reader.
@@ -47,7 +48,7 @@ type Conn struct {
 
 	reconnect atomic.Int64 // nanoseconds of the gateway's reconnect hint; 0: none
 
-	ctx   context.Context // of the joiner; ends with the connection
+	ctx   context.Context // of the tasks; ends with the connection
 	end   context.CancelFunc
 	tasks sync.WaitGroup
 	done  chan struct{} // closed when the reader has ended
@@ -64,7 +65,21 @@ func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dial(ctx, &cfg, target, newLedger(cfg.Rooms), serial(cfg.OnEvent))
+	d := newDialer(cfg, target)
+	return d.dial(ctx)
+}
+
+// dialer makes connections, one at a time, that go on where the one before was.
+type dialer struct {
+	cfg    Config
+	target *url.URL
+	ledger *ledger
+	who    *identity
+	emit   func(Event)
+}
+
+func newDialer(cfg Config, target *url.URL) dialer {
+	return dialer{cfg: cfg, target: target, ledger: newLedger(cfg.Rooms), who: newIdentity(&cfg), emit: serial(cfg.OnEvent)}
 }
 
 // serial makes calls of f one at a time.
@@ -77,36 +92,43 @@ func serial(f func(Event)) func(Event) {
 	}
 }
 
-func dial(ctx context.Context, cfg *Config, target *url.URL, l *ledger, emit func(Event)) (*Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, cfg.DialTimeout)
+func (d *dialer) dial(ctx context.Context) (*Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.DialTimeout)
 	defer cancel()
-	nc, err := handshake(ctx, cfg, target)
+	token, err := d.who.next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	nc, err := handshake(ctx, &d.cfg, d.target, token)
 	if err != nil {
 		return nil, err
 	}
 	c := &Conn{
-		cfg: cfg, log: cfg.Logger, nc: nc, ledger: l, emit: emit,
-		limits:   frame.ReaderConfig{MessageBytes: cfg.MessageBytes, Deflate: nc.deflate},
+		cfg: &d.cfg, log: d.cfg.Logger, nc: nc, ledger: d.ledger, who: d.who, emit: d.emit,
+		limits:   frame.ReaderConfig{MessageBytes: d.cfg.MessageBytes, Deflate: nc.deflate},
 		welcomed: make(chan struct{}),
 		writing:  make(chan struct{}, 1),
 		pending:  make(map[string]chan<- protocol.Server),
 		done:     make(chan struct{}),
 	}
-	l.begin()
+	d.ledger.begin()
 	c.ctx, c.end = context.WithCancel(context.Background())
 	c.tasks.Go(c.read)
 	select {
 	case <-c.welcomed:
-		joins := l.joins() // now: rooms that Join adds are its own
-		c.tasks.Go(func() { c.join(joins) })
+		joins := d.ledger.joins() // now: rooms that Join adds are its own
+		c.tasks.Go(func() { c.introduce(); c.join(joins) })
+		if token != "" {
+			c.tasks.Go(c.renew)
+		}
 		return c, nil
 	case <-c.done:
 		c.tasks.Wait()
-		return nil, fmt.Errorf("welcome from %s: %w", target.Host, c.Err())
+		return nil, fmt.Errorf("welcome from %s: %w", d.target.Host, c.Err())
 	case <-ctx.Done():
 		c.abort(ctx.Err())
 		c.tasks.Wait()
-		return nil, fmt.Errorf("welcome from %s: %w", target.Host, ctx.Err())
+		return nil, fmt.Errorf("welcome from %s: %w", d.target.Host, ctx.Err())
 	}
 }
 

@@ -113,7 +113,7 @@ func TestEachMessageIsGivenOnceAndAJumpIsReported(t *testing.T) {
 			message("a", "e2", 1)}, []uint64{1}, nil, 1},
 		"not a frame": {[][]byte{[]byte("{}"), message("a", "e1", 5)}, []uint64{5}, nil, 1},
 		"an error":    {[][]byte{protocol.AppendError(nil, nil, &protocol.Error{Code: protocol.BadJSON}), message("a", "e1", 5)}, []uint64{5}, nil, 1},
-		"unknown":     {[][]byte{[]byte(`{"type":"presence","payload":[]}`), message("a", "e1", 5)}, []uint64{5}, nil, 0},
+		"unknown":     {[][]byte{[]byte(`{"type":"weather","payload":[]}`), message("a", "e1", 5)}, []uint64{5}, nil, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {

@@ -15,11 +15,12 @@
 //
 // # Goroutines
 //
-// A connection has two: its reader, which also answers pings, watches the
-// heartbeat (by read deadlines) and calls OnEvent, and a joiner that ends once
-// the rooms are joined. [Conn.Close] ends both and waits for them. Client adds
-// none: Run is the caller's. Writes are made by whoever writes, one at a time.
+// A connection has its reader, which also answers pings, watches the heartbeat
+// (by read deadlines) and calls OnEvent, and a joiner that ends once the name is
+// registered and the rooms are joined; with a token also one that renews it.
+// [Conn.Close] ends them and waits for them. Client adds none: Run is the
+// caller's. Writes are made by whoever writes, one at a time.
 //
-// The package never reads the environment, never logs a query string or a
-// payload, and never sends anything twice that has no id.
+// The package never reads the environment, never logs a query string, a payload
+// or a token, and never sends anything twice that has no id.
 package client

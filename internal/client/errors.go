@@ -71,6 +71,8 @@ func verdict(err error) protocol.Verdict {
 		switch {
 		case refused.Status >= 500, refused.Status == http.StatusTooManyRequests, refused.Status == http.StatusRequestTimeout:
 			return protocol.ComeBackLater
+		case refused.Status == http.StatusUnauthorized:
+			return protocol.NewToken
 		default:
 			return protocol.Stop
 		}
@@ -79,7 +81,7 @@ func verdict(err error) protocol.Verdict {
 			return protocol.ComeBackLater
 		}
 		return protocol.Retry(closed.Code)
-	case errors.Is(err, ErrConfig):
+	case errors.Is(err, ErrConfig), errors.Is(err, errSameToken):
 		return protocol.Stop
 	default:
 		return protocol.ComeBack

@@ -8,7 +8,7 @@ import (
 )
 
 // Event is something the application learns: a [Message], [Gap], [Reset],
-// [Joined], [Refused], [State] or [Fault].
+// [Presence], [Joined], [Registered], [Refused], [State] or [Fault].
 type Event interface{ event() }
 
 // Message is the next message of a room.
@@ -20,6 +20,13 @@ type Gap struct{ protocol.Gap }
 // Reset says that a room's log began anew.
 type Reset struct{ protocol.Reset }
 
+// Presence says who came to a room and who left it, where the Subscription
+// asked for it. Who was there when the room was joined, Members tells.
+type Presence struct{ protocol.Presence }
+
+// Registered says which name the connection has from now on.
+type Registered struct{ protocol.Registered }
+
 // Joined says that a room was joined, again after each reconnection, and where
 // the connection stands in it.
 type Joined struct {
@@ -30,9 +37,10 @@ type Joined struct {
 	Since *protocol.Position
 }
 
-// Refused says that a room could not be joined; it is not tried again.
+// Refused says that a room could not be joined, which is not tried again, or the
+// name not be had, which the next connection tries.
 type Refused struct {
-	Room string
+	Room string // empty: it was the name
 	Err  *protocol.Error
 }
 
@@ -83,10 +91,12 @@ func (f Fault) Error() string {
 	return fmt.Sprintf("room %s at %s: %v", f.Room, f.Have, f.Err)
 }
 
-func (Message) event() {}
-func (Gap) event()     {}
-func (Reset) event()   {}
-func (Joined) event()  {}
-func (Refused) event() {}
-func (State) event()   {}
-func (Fault) event()   {}
+func (Message) event()    {}
+func (Gap) event()        {}
+func (Reset) event()      {}
+func (Presence) event()   {}
+func (Registered) event() {}
+func (Joined) event()     {}
+func (Refused) event()    {}
+func (State) event()      {}
+func (Fault) event()      {}

@@ -33,11 +33,19 @@ type connection struct {
 
 // handshake connects and upgrades. An answer that is not 101 is a
 // *RefusedError.
-func handshake(ctx context.Context, c *Config, target *url.URL) (connection, error) {
+func handshake(ctx context.Context, c *Config, target *url.URL, token string) (connection, error) {
+	header := c.Header
+	if token != "" {
+		header = header.Clone()
+		if header == nil {
+			header = make(http.Header)
+		}
+		header.Set("Authorization", "Bearer "+token)
+	}
 	var refused *RefusedError
 	dialer := ws.Dialer{
 		Protocols: []string{protocol.Subprotocol},
-		Header:    ws.HandshakeHeaderHTTP(c.Header),
+		Header:    ws.HandshakeHeaderHTTP(header),
 		NetDial:   c.NetDial,
 		TLSConfig: c.TLS,
 		OnStatusError: func(status int, _ []byte, answer io.Reader) {

@@ -53,7 +53,7 @@ func (l *ledger) joins() []protocol.Join {
 }
 
 func (p *place) join() protocol.Join {
-	j := protocol.Join{Room: p.first.Room, Since: p.first.Since, Last: p.first.Last}
+	j := protocol.Join{Room: p.first.Room, Since: p.first.Since, Last: p.first.Last, Presence: p.first.Presence}
 	if p.known {
 		at := p.at
 		j.Since, j.Last = &at, 0
@@ -61,11 +61,12 @@ func (p *place) join() protocol.Join {
 	return j
 }
 
-// add enters a room; false: it is there already.
+// add enters a room; false: it is there already, and only its Presence changes.
 func (l *ledger) add(s Subscription) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.rooms[s.Room] != nil {
+	if p := l.rooms[s.Room]; p != nil {
+		p.first.Presence = s.Presence
 		return false
 	}
 	l.rooms[s.Room] = &place{first: s}
@@ -129,6 +130,16 @@ func (l *ledger) gap(g protocol.Gap) []Event {
 	events := p.jump("gap", g.Room, g.Epoch, g.From)
 	p.at, p.known = protocol.Position{Epoch: g.Epoch, Seq: g.To}, true
 	return append(events, Gap{g})
+}
+
+// presence returns the event of a presence: none if its room has been left.
+func (l *ledger) presence(p protocol.Presence) []Event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.rooms[p.Room] == nil {
+		return nil
+	}
+	return []Event{Presence{p}}
 }
 
 // reset moves to the new log.

@@ -112,6 +112,9 @@ func (c *Conn) text(payload []byte) error {
 			return c.refuse(protocol.CloseProtocol, errNoWelcome.Error())
 		}
 		c.welcome = s.Welcome
+		if key := s.Welcome.UsernameKey; key != "" {
+			c.who.registered(s.Welcome.User, key)
+		}
 		c.emit(State{Status: Connected, Welcome: s.Welcome})
 		close(c.welcomed)
 		return nil
@@ -127,6 +130,11 @@ func (c *Conn) text(payload []byte) error {
 		c.emitAll(c.ledger.gap(s.Gap))
 	case protocol.ServerReset:
 		c.emitAll(c.ledger.reset(s.Reset))
+	case protocol.ServerPresence:
+		c.emitAll(c.ledger.presence(s.Presence))
+	case protocol.ServerRegistered:
+		c.who.registered(s.Registered.Username, s.Registered.Key)
+		c.emit(Registered{s.Registered})
 	case protocol.ServerReconnect:
 		c.log.Debug("gateway asks to reconnect", "after", s.Reconnect.After, "reason", s.Reconnect.Reason)
 		c.reconnect.Store(int64(max(s.Reconnect.After, 1)))

@@ -52,10 +52,10 @@ func (c *Conn) publish(ctx context.Context, p protocol.Publish) (protocol.Positi
 }
 
 // Join joins a room. A Joined event comes before Join returns, and messages
-// may. A room that this connection has is only asked about.
+// may. Of a room that this connection has only the Presence changes.
 func (c *Conn) Join(ctx context.Context, s Subscription) (protocol.Joined, error) {
 	added := c.ledger.add(s)
-	j := protocol.Join{Room: s.Room, Since: s.Since, Last: s.Last}
+	j := protocol.Join{Room: s.Room, Since: s.Since, Last: s.Last, Presence: s.Presence}
 	reply, err := c.Ask(ctx, func(dst []byte, id string) []byte { return protocol.AppendJoin(dst, id, j) })
 	if err != nil {
 		if added {
@@ -74,6 +74,38 @@ func (c *Conn) Leave(ctx context.Context, room string) error {
 		return fmt.Errorf("leave %q: %w", room, err)
 	}
 	return nil
+}
+
+// Members asks who is in a room: a page, behind the one whose cursor is given.
+func (c *Conn) Members(ctx context.Context, m protocol.MembersRequest) (protocol.Members, error) {
+	s, err := c.Ask(ctx, func(dst []byte, id string) []byte { return protocol.AppendMembersRequest(dst, id, m) })
+	if err != nil {
+		return protocol.Members{}, fmt.Errorf("members of %q: %w", m.Room, err)
+	}
+	return s.Members, nil
+}
+
+// Register takes a user's name, with the key that this client has of it. A
+// client asks for it again after each reconnection.
+func (c *Conn) Register(ctx context.Context, username string) (protocol.Registered, error) {
+	name, key := c.who.username()
+	if name != username {
+		key = ""
+	}
+	s, err := c.Ask(ctx, func(dst []byte, id string) []byte { return protocol.AppendRegister(dst, id, username, key) })
+	if err != nil {
+		return protocol.Registered{}, fmt.Errorf("register %q: %w", username, err)
+	}
+	return s.Registered, nil
+}
+
+// Auth shows the gateway another token, which counts from the reply on.
+func (c *Conn) Auth(ctx context.Context, token string) (protocol.Authenticated, error) {
+	s, err := c.Ask(ctx, func(dst []byte, id string) []byte { return protocol.AppendAuth(dst, id, token) })
+	if err != nil {
+		return protocol.Authenticated{}, fmt.Errorf("auth: %w", err)
+	}
+	return s.Authenticated, nil
 }
 
 // Ask sends one request and waits for its reply. build appends the request
