@@ -163,6 +163,7 @@ func gatewayConfig(c *config.Config, p parts, b broker.Broker) gateway.Config {
 		Live:              gatewayLive(c, p.classes),
 		Echo:              c.Echo,
 		Deflate:           c.Compression.Enabled,
+		ProxyProtocol:     c.ProxyProtocol,
 		HeartbeatInterval: c.Heartbeat.Interval,
 		HeartbeatTimeout:  c.Heartbeat.Timeout,
 		Rebalance:         c.Rebalance.Enabled,

@@ -17,12 +17,13 @@ func TestEverythingThatIsConfiguredReachesTheGateway(t *testing.T) {
 	c.Echo, c.Origins, c.Rooms = true, []string{"*"}, []config.RoomClass{{Match: "*"}}
 	c.AcceptRate, c.Rebalance.Enabled, c.MaxConnectionAge = 1, true, time.Hour
 	c.Limits.MembersPerRoom = 1
+	c.OriginRequired, c.ProxyProtocol, c.TrustedProxies = true, true, []string{"10.0.0.0/8"}
 	p := parts{
 		classes: roomClasses(c), set: metrics.NewSet("", metrics.NewLoops(1)), relay: metrics.NewRelay(),
 		id: "id", log: slog.New(slog.DiscardHandler),
 	}
 	g := gatewayConfig(c, p, memory.New(memory.Config{}))
-	for _, v := range []reflect.Value{reflect.ValueOf(g), reflect.ValueOf(g.Limits)} {
+	for _, v := range []reflect.Value{reflect.ValueOf(g), reflect.ValueOf(g.Limits), reflect.ValueOf(g.Edge)} {
 		for i := range v.NumField() {
 			if v.Field(i).IsZero() {
 				t.Errorf("%s.%s is not set", v.Type(), v.Type().Field(i).Name)

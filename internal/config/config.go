@@ -22,6 +22,7 @@ type Config struct {
 	Origins          []string // scheme://host[:port] in lower case without a default port, or "*"; empty: same host only
 	OriginRequired   bool
 	TrustedProxies   []string // addresses and CIDR networks
+	ProxyProtocol    bool     // from TrustedProxies
 	Compression      Compression
 	Limits           Limits
 	Dedup            Dedup

@@ -23,6 +23,9 @@ func (c *Config) edgeOptions() []option {
 			what: "proxies and balancers whose word about whom they speak for is believed: addresses and CIDR networks." +
 				" From these, a client is the rightmost address in X-Forwarded-For that is none of them, and limits of one address are the client's",
 			why: "anyone can write a header; without a proxy the address at the socket's other end is the client's"},
+		{key: "proxy_protocol", def: "false", value: boolean(&c.ProxyProtocol),
+			what: "what a trusted proxy sends begins with a PROXY header, of version 1 or 2, or is refused; others are served as they are, and theirs is not believed",
+			why:  "a balancer that passes on HTTP has X-Forwarded-For; it is for those that pass on bytes"},
 	}
 }
 

@@ -63,6 +63,9 @@ func (c *Config) together() Error {
 	if sameAddress(c.Listen, c.Admin.Listen) {
 		conflict("they must differ, or not be of the same interface", "listen", "admin.listen")
 	}
+	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
+		conflict("a PROXY header is taken from trusted_proxies alone, and there are none", "proxy_protocol")
+	}
 	if c.Redis.Mode != "standalone" && !c.Redis.Shared() {
 		conflict("a mode other than standalone needs redis.url or redis.addresses", "redis.mode")
 	}

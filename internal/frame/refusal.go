@@ -13,6 +13,7 @@ const (
 	ReasonBadRequest           = "bad_request"            // 400: not HTTP as RFC 9112 has it, or no handshake as RFC 6455 has it
 	ReasonMethod               = "method"                 // 400: an upgrade that is no GET or of HTTP/1.0
 	ReasonBody                 = "body"                   // 400: an upgrade with a body
+	ReasonProxyHeader          = "proxy_header"           // 400: a trusted proxy's connection without a sound PROXY header
 	ReasonKey                  = "key"                    // 400: no key, several, or not base64 of 16 bytes
 	ReasonQuery                = "query"                  // 400: a query parameter that does not parse
 	ReasonVersion              = "version"                // 426: a WebSocket version other than 13

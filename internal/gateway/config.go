@@ -19,6 +19,8 @@ type Config struct {
 	Echo    bool   // serve /echo
 	Deflate bool   // accept permessage-deflate
 
+	ProxyProtocol bool // what Live.Edge's trusted proxies send begins with a PROXY header
+
 	HeartbeatInterval time.Duration // a ping after that long without a frame
 	HeartbeatTimeout  time.Duration // without a frame, or with a blocked socket: the end
 	Rebalance         bool          // send away what is clearly more than the fleet's mean

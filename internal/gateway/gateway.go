@@ -76,6 +76,7 @@ func (g *Gateway) makeLoops() error {
 		Limits:            limits.ofLoops(),
 		Gate:              g.gate,
 		Trusted:           func(a netip.Addr) bool { return g.live().Edge.trusts(a) },
+		ProxyProtocol:     g.cfg.ProxyProtocol,
 		HeartbeatInterval: g.cfg.HeartbeatInterval,
 		HeartbeatTimeout:  g.cfg.HeartbeatTimeout,
 		Deflate:           g.cfg.Deflate,

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"io"
 	"net"
 	"net/netip"
 	"testing"
@@ -85,6 +86,136 @@ func TestAProxysOwnAddressHasNoLimit(t *testing.T) {
 	defer g.mu.Unlock()
 	if len(g.byAddress) != 0 {
 		t.Errorf("the gate still counts %v", g.byAddress)
+	}
+}
+
+const (
+	proxyLine    = "PROXY TCP4 1.2.3.4 10.0.0.1 5678 443\r\n"
+	proxyUnknown = "PROXY UNKNOWN\r\n"
+	proxyBinary  = "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\x01\x02\x03\x04\x0a\x00\x00\x01\x16\x2e\x01\xbb"
+	proxyChained = "PROXY TCP4 10.0.0.9 10.0.0.1 5678 443\r\n"
+)
+
+func TestProxyHeaderMaySplitAtEveryByte(t *testing.T) {
+	h, clients := opened()
+	s := serve(t, Config{Trusted: loopback, ProxyProtocol: true}, h)
+	for _, header := range []string{proxyLine, proxyBinary} {
+		whole := append([]byte(header), append(request(), masked(frame.OpText, "behind the head")...)...)
+		for at := 1; at < len(whole); at += 1 + at/len(header)*7 {
+			c := s.dial()
+			c.write(whole[:at])
+			if at%8 == 0 {
+				// Without the wait the two parts may well be read as one.
+				s.settle("the first part is read", s.headsBegun)
+			}
+			c.write(whole[at:])
+			c.wantUpgrade()
+			c.want(frame.OpText, "behind the head")
+			if got := await(t, clients).String(); got != "1.2.3.4:5678" {
+				t.Fatalf("split at %d: the client is %s", at, got)
+			}
+			c.Close()
+		}
+	}
+	c := s.dial()
+	for _, b := range append([]byte(proxyLine), request()...) {
+		c.write([]byte{b})
+	}
+	c.wantUpgrade()
+}
+
+func TestAProxyHeaderSaysWhoTheClientIs(t *testing.T) {
+	h, clients := opened()
+	s := serve(t, Config{Trusted: loopback, ProxyProtocol: true}, h)
+	for _, test := range []struct{ header, line, want string }{
+		{proxyLine, "X: y", "1.2.3.4:5678"},
+		{proxyLine, "X-Forwarded-For: 6.6.6.6", "1.2.3.4:5678"}, // which the client has written
+		{proxyUnknown, "X: y", ""},
+		{proxyUnknown, "X-Forwarded-For: 6.6.6.6", ""}, // whose, nobody knows
+		{proxyChained, "X-Forwarded-For: 2.3.4.5", "2.3.4.5:0"},
+		{proxyChained, "X: y", "10.0.0.9:5678"},
+	} {
+		c := s.dial()
+		c.write([]byte(test.header))
+		c.write(request(test.line))
+		c.wantUpgrade()
+		want := test.want
+		if want == "" {
+			want = c.LocalAddr().String()
+		}
+		if got := await(t, clients).String(); got != want {
+			t.Errorf("%q, %s: the client is %s, want %s", test.header, test.line, got, want)
+		}
+	}
+}
+
+func TestAProxyWithoutItsHeaderIsRefused(t *testing.T) {
+	s := serve(t, Config{Trusted: loopback, ProxyProtocol: true}, &handler{})
+	for i, sent := range []string{string(request()), "\x16\x03\x01", "PROXY TCP4 1.2.3.4\r\n"} {
+		c := s.dial()
+		c.write([]byte(sent))
+		c.wantRefusal(400, "PROXY header")
+		s.wantRejected(frame.ReasonProxyHeader, i+1)
+	}
+}
+
+// Who is no proxy of ours is served as it is, and its header is no request.
+func TestAProxyHeaderFromElsewhereIsNotBelieved(t *testing.T) {
+	h, clients := opened()
+	s := serve(t, Config{Trusted: func(netip.Addr) bool { return false }, ProxyProtocol: true}, h)
+	c := s.connect()
+	if got := await(t, clients).String(); got != c.LocalAddr().String() {
+		t.Errorf("the client is %s, want %s", got, c.LocalAddr())
+	}
+	for i, header := range []string{proxyLine, proxyBinary} {
+		c := s.dial()
+		c.write([]byte(header))
+		c.write(request())
+		c.wantRefusal(400, "bad_request")
+		s.wantRejected(frame.ReasonBadRequest, i+1)
+	}
+	s = serve(t, Config{Trusted: loopback}, h) // it is not asked for
+	c = s.dial()
+	c.write([]byte(proxyLine))
+	c.write(request())
+	c.wantRefusal(400, "bad_request")
+}
+
+func TestAClientBehindAProxyHeaderHasItsOwnLimit(t *testing.T) {
+	s := serve(t, Config{Trusted: loopback, ProxyProtocol: true, Gate: NewGate(0, 1)}, &handler{})
+	first := s.dial()
+	first.write([]byte(proxyLine))
+	s.settle("its header is read", s.headsBegun)
+	s.dial() // nothing is known of it
+	unknown := s.dial()
+	unknown.write([]byte(proxyUnknown))
+	other := s.dial()
+	other.write([]byte("PROXY TCP4 1.2.3.5 10.0.0.1 5678 443\r\n"))
+	second := s.dial()
+	second.write([]byte(proxyLine))
+	second.wantRefusal(429, frame.ReasonHandshakesPerAddress)
+	for _, c := range []*client{first, unknown, other} {
+		c.write(request())
+		c.wantUpgrade()
+	}
+	third := s.dial()
+	third.write([]byte(proxyLine))
+	third.write(request())
+	third.wantUpgrade()
+}
+
+func TestAPlainRequestBehindAProxyHeaderIsHandedOver(t *testing.T) {
+	conns := make(chan net.Conn, 1)
+	s := serve(t, Config{Trusted: loopback, ProxyProtocol: true, Plain: func(c net.Conn) { conns <- c }}, &handler{})
+	const sent = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+	for _, header := range []string{proxyLine, proxyBinary} {
+		s.dial().write([]byte(header + sent))
+		plain := await(t, conns)
+		got := make([]byte, len(sent))
+		if _, err := io.ReadFull(plain, got); err != nil || string(got) != sent || plain.RemoteAddr().String() != "1.2.3.4:5678" {
+			t.Errorf("read %q, %v, from %v", got, err, plain.RemoteAddr())
+		}
+		plain.Close()
 	}
 }
 

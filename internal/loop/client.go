@@ -37,6 +37,9 @@ func (l *Loop) enter(c *Conn) *frame.Refusal {
 	addr := c.Client().Addr()
 	if l.trusted(addr) {
 		c.flags |= flagProxied
+		if l.cfg.ProxyProtocol {
+			c.flags |= flagPreface
+		}
 		addr = netip.Addr{}
 	}
 	if l.cfg.Gate == nil {
@@ -64,6 +67,28 @@ func (l *Loop) passedOn(c *Conn, client netip.AddrPort) *frame.Refusal {
 		c.flags |= flagCounted
 	}
 	return refusal
+}
+
+// preface reads the PROXY header that b begins with, n bytes; 0 is that more have
+// to come. A proxy that does not name a client may pass on the bytes of anyone,
+// so that their own header is not believed; but where it names another proxy of
+// ours, that one's is.
+func (l *Loop) preface(c *Conn, b []byte) (n int, refusal *frame.Refusal) {
+	header, n, refusal := frame.ParseProxyHeader(b)
+	if n == 0 || refusal != nil {
+		return 0, refusal
+	}
+	c.flags &^= flagPreface
+	switch client := header.Client; {
+	case !client.IsValid():
+		c.flags &^= flagProxied
+	case l.trusted(client.Addr()):
+		c.setClient(client)
+	default:
+		c.flags &^= flagProxied
+		refusal = l.passedOn(c, client)
+	}
+	return n, refusal
 }
 
 // forwarded reads who is behind a trusted proxy from the request that it passed

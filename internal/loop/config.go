@@ -18,6 +18,9 @@ type Config struct {
 	// Trusted says whether an address is a proxy's whose word about its clients is
 	// believed (Conn.Client). It is called on the loop's goroutine; nil: none is.
 	Trusted func(netip.Addr) bool
+	// ProxyProtocol: what such a proxy sends begins with a PROXY header, or is
+	// refused with 400. From elsewhere one is not believed: it is no request.
+	ProxyProtocol bool
 
 	HeartbeatInterval time.Duration // a ping after that long without anything received
 	HeartbeatTimeout  time.Duration // without anything received, inside one message, or with a blocked socket: the end

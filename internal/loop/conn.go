@@ -72,6 +72,7 @@ const (
 	flagLeaving  // in Loop.leaving
 	flagAdmitted // has a place at the gate
 	flagCounted  // which counts for its address too
+	flagPreface  // a PROXY header comes first
 	flagProxied  // what is said in its header of whom it is for is believed
 	flagOpened   // Open was called; Closed is owed
 	flagDiscard  // what comes is thrown away: after a violation, a refusal or the peer's close

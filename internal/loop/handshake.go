@@ -76,6 +76,18 @@ func (l *Loop) receivedHead(c *Conn, b []byte) {
 		c.head.bytes = append(c.head.bytes, b...)
 		b = c.head.bytes
 	}
+	if c.flags&flagPreface != 0 {
+		n, refusal := l.preface(c, b)
+		if refusal != nil {
+			l.refuse(c, refusal)
+			return
+		}
+		if n == 0 {
+			l.keepHead(c, b)
+			return
+		}
+		b, searched = b[n:], 0
+	}
 	if end := frame.HeadEnd(b, searched); end >= 0 {
 		l.request(c, b, end)
 		l.dropHead(c)
@@ -85,9 +97,17 @@ func (l *Loop) receivedHead(c *Conn, b []byte) {
 		l.refuse(c, frame.HeadTooLarge(l.cfg.Head))
 		return
 	}
+	l.keepHead(c, b)
+}
+
+// keepHead keeps b for what comes next. Where something is kept already, b is all
+// of it but for a header before it that has been read.
+func (l *Loop) keepHead(c *Conn, b []byte) {
 	if c.head == nil {
 		c.head = l.newHead()
-		c.head.bytes = append(c.head.bytes, b...)
+	}
+	if len(b) != len(c.head.bytes) {
+		c.head.bytes = append(c.head.bytes[:0], b...)
 	}
 }
 

@@ -157,7 +157,7 @@ var acceptNames = [acceptErrors]string{"descriptors", "memory", "other"}
 // frame.Refusal, or what a loop or a session decides before the upgrade. What
 // is not here counts as other.
 var rejectNames = []string{
-	"bad_request", "head_too_large", "too_many_headers", "body", "version", "key", "method",
+	"bad_request", "head_too_large", "too_many_headers", "body", "version", "key", "method", "proxy_header",
 	"timeout", "closed", "handshakes", "handshakes_per_address", "connections", "queued_bytes",
 	"origin", "origin_missing", "query", "path", "draining", "not_ready", "accept_rate", "other",
 }
