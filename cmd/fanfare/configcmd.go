@@ -55,6 +55,16 @@ func checkConfig(cmd *cobra.Command, _ []string) error {
 	if _, err := newBroker(c, parts{set: new(metrics.Set), relay: metrics.NewRelay()}); err != nil {
 		return usageError(err)
 	}
+	v, err := newVerifier(c, nil, nil, nil)
+	if err != nil {
+		return usageError(err)
+	}
+	if v != nil {
+		v.Close()
+	}
+	if _, err := newKeys(c); err != nil {
+		return usageError(err)
+	}
 	what := "ok"
 	if c.File != "" {
 		what += ": " + c.File

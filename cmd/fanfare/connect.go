@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	neturl "net/url"
@@ -20,6 +21,73 @@ import (
 // urlFlag adds the flag --url of a command that is a client.
 func urlFlag(flags *pflag.FlagSet, url *string) {
 	flags.StringVar(url, "url", "http://127.0.0.1:8080", "the gateway: http, https, ws or wss")
+}
+
+// credentials are how a command that is a client gets its token.
+type credentials struct {
+	token, file string
+}
+
+// tokenVariable is where a token may stand in the environment.
+const tokenVariable = "FANFARE_TOKEN"
+
+func (c *credentials) flags(flags *pflag.FlagSet) {
+	flags.StringVar(&c.file, "token-file", "", "file with the token, read anew for each connection; - is stdin")
+	flags.StringVar(&c.token, "token", "", "the token; lists of processes show it, so rather --token-file, or "+tokenVariable)
+}
+
+// source returns what a client asks for its token; nil where there is none. The
+// token of a file may have been replaced since the connection before.
+func (c *credentials) source(stdin io.Reader) (func(context.Context) (string, error), error) {
+	token := c.token
+	switch {
+	case c.token != "" && c.file != "":
+		return nil, usageError(errors.New("--token and --token-file: give one of them"))
+	case c.file == "-":
+		read, err := tokenFrom(stdin)
+		if err != nil {
+			return nil, usageError(fmt.Errorf("--token-file: %w", err))
+		}
+		token = read
+	case c.file != "":
+		if _, err := tokenOf(c.file); err != nil {
+			return nil, usageError(fmt.Errorf("--token-file: %w", err))
+		}
+		return func(context.Context) (string, error) { return tokenOf(c.file) }, nil
+	case token == "":
+		token = os.Getenv(tokenVariable)
+	}
+	if token == "" {
+		return nil, nil
+	}
+	if err := usable(token); err != nil {
+		return nil, usageError(err)
+	}
+	return func(context.Context) (string, error) { return token, nil }, nil
+}
+
+// usable tells whether a token can stand in a header.
+func usable(token string) error {
+	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return errors.New("what should be the token has characters that no token has")
+	}
+	return nil
+}
+
+func tokenOf(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	token, err := tokenFrom(f)
+	if err == nil {
+		err = usable(token)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", file, err)
+	}
+	return token, nil
 }
 
 // clientError makes what the client found wrong with the command line end with

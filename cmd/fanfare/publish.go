@@ -52,7 +52,16 @@ command line cannot be.`,
 		Args: usage(cobra.RangeArgs(1, 2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p.room = args[0]
-			if len(args) == 1 || args[1] == "-" {
+			lines := len(args) == 1 || args[1] == "-"
+			if lines && p.credentials.file == "-" {
+				return usageError(errors.New("--token-file: stdin has the messages already"))
+			}
+			token, err := p.credentials.source(cmd.InOrStdin())
+			if err != nil {
+				return err
+			}
+			p.token = token
+			if lines {
 				return p.run(cmd.Context(), p.lines(cmd.InOrStdin()))
 			}
 			return p.run(cmd.Context(), p.one(args[1]))
@@ -60,6 +69,7 @@ command line cannot be.`,
 	}
 	flags := cmd.Flags()
 	urlFlag(flags, &p.url)
+	p.credentials.flags(flags)
 	flags.StringVar(&p.options.Event, "event", "", "the message's event, a name of the application's own")
 	flags.StringVar(&p.options.ID, "id", "", "the message's id: published again within two minutes (unless the gateway\nis configured otherwise) it is stored once; line N of stdin has the id ID-N")
 	flags.BoolVar(&p.text, "text", false, "send a JSON string also where DATA or the line is JSON")
@@ -71,6 +81,8 @@ command line cannot be.`,
 // publisher is what the command line of publish says.
 type publisher struct {
 	room, url    string
+	credentials  credentials
+	token        func(context.Context) (string, error) // nil: none
 	options      client.PublishOptions
 	text, asJSON bool
 	timeout      time.Duration
@@ -95,7 +107,7 @@ func (p *publisher) run(ctx context.Context, from source) error {
 		return usageError(errors.New("--timeout: want more than 0"))
 	}
 	l := &link{url: p.url}
-	c, err := client.New(client.Config{URL: p.url, OnEvent: l.event, DialTimeout: min(p.timeout, 10*time.Second)})
+	c, err := client.New(client.Config{URL: p.url, Token: p.token, OnEvent: l.event, DialTimeout: min(p.timeout, 10*time.Second)})
 	if err != nil {
 		return clientError(err)
 	}

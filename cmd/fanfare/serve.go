@@ -201,6 +201,7 @@ func roomClasses(c *config.Config) gateway.Classes {
 	policies := map[string]room.Policy{"drop": room.Drop, "conflate": room.Conflate, "disconnect": room.Disconnect}
 	classes := make(gateway.Classes, len(c.Rooms))
 	for i, r := range c.Rooms {
+		classes[i].Rules, classes[i].Presence = roomRules(&r), r.Presence
 		classes[i].Class = room.Class{
 			Match:   r.Match,
 			History: room.History(r.History),

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fanfare-ws/fanfare/internal/auth"
 	"github.com/fanfare-ws/fanfare/internal/broker/memory"
 	"github.com/fanfare-ws/fanfare/internal/config"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
@@ -32,5 +33,20 @@ func TestEverythingThatIsConfiguredReachesTheGateway(t *testing.T) {
 	}
 	if g.Relay != p.relay {
 		t.Error("the gateway counts gaps and resumes where nobody reads them")
+	}
+}
+
+func TestWhatAClassAllowsReachesTheGateway(t *testing.T) {
+	c := config.Default()
+	c.Rooms = []config.RoomClass{
+		{Match: "a", Access: config.Access{Join: "claim", Publish: "server", History: "member", Members: "anyone"}, Presence: true},
+		{Match: "*", Access: config.Access{Join: "whoever"}},
+	}
+	classes := roomClasses(c)
+	if want := (auth.Rules{Join: auth.Claim, Publish: auth.Server, History: auth.Member}); classes[0].Rules != want || !classes[0].Presence {
+		t.Errorf("%+v", classes[0])
+	}
+	if classes[1].Rules.Join != auth.Server || classes[1].Presence {
+		t.Errorf("a word that nobody knows opens the room: %+v", classes[1])
 	}
 }

@@ -45,11 +45,16 @@ Exit codes: 0 it printed --count messages, was told to end (SIGINT, SIGTERM), or
 			if err := t.check(cmd, args); err != nil {
 				return usageError(err)
 			}
-			return t.run(cmd.Context())
+			token, err := t.credentials.source(cmd.InOrStdin())
+			if err != nil {
+				return err
+			}
+			return t.run(cmd.Context(), token)
 		},
 	}
 	flags := cmd.Flags()
 	urlFlag(flags, &t.url)
+	t.credentials.flags(flags)
 	flags.IntVar(&t.last, "last", 0, "begin that many messages back, as far as they are kept")
 	flags.StringVar(&t.since, "since", "", "begin after EPOCH:SEQ of the one room, as --json tells them")
 	flags.IntVar(&t.count, "count", 0, "end after that many messages")
@@ -61,6 +66,7 @@ Exit codes: 0 it printed --count messages, was told to end (SIGINT, SIGTERM), or
 // tailer is what the command line of tail says, and how far it is. OnEvent's
 // goroutine owns what is not said by the command line.
 type tailer struct {
+	credentials  credentials
 	url, since   string
 	last, count  int
 	asJSON, once bool
@@ -100,13 +106,13 @@ func (t *tailer) check(cmd *cobra.Command, rooms []string) error {
 	return nil
 }
 
-func (t *tailer) run(ctx context.Context) error {
+func (t *tailer) run(ctx context.Context, token func(context.Context) (string, error)) error {
 	told, forget := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(told, forget) // a second one ends the process at once
 	defer forget()
 	t.ctx, t.end = context.WithCancelCause(told)
 	defer t.end(nil)
-	c, err := client.New(client.Config{URL: t.url, Rooms: t.rooms, OnEvent: t.event})
+	c, err := client.New(client.Config{URL: t.url, Token: token, Rooms: t.rooms, OnEvent: t.event})
 	if err != nil {
 		return clientError(err)
 	}

@@ -3,7 +3,9 @@ package auth
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -35,6 +37,15 @@ var verbNames = [verbs]string{"join", "publish", "history", "members"}
 
 // String is the verb's word in a token.
 func (v Verb) String() string { return verbNames[v] }
+
+// ParseVerb is the inverse of a Verb's String.
+func ParseVerb(name string) (Verb, error) {
+	i := slices.Index(verbNames[:], name)
+	if i < 0 {
+		return 0, fmt.Errorf("%q: want one of %s", name, strings.Join(verbNames[:], ", "))
+	}
+	return Verb(i), nil
+}
 
 // Verbs is a set of them.
 type Verbs uint8
@@ -109,8 +120,8 @@ func ParseGrants(claim []byte) (Grants, error) {
 func parseVerbs(names []string) Verbs {
 	var set Verbs
 	for _, name := range names {
-		if v := slices.Index(verbNames[:], name); v >= 0 {
-			set |= VerbsOf(Verb(v))
+		if v, err := ParseVerb(name); err == nil {
+			set |= VerbsOf(v)
 		}
 	}
 	return set

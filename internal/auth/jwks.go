@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -172,14 +173,18 @@ func (f *fetcher) run(ctx context.Context) {
 	defer f.client.CloseIdleConnections()
 	c := &f.v.config
 	failures := 0
+	tried := sync.OnceFunc(func() { close(f.v.tried) })
 	for {
-		if err := f.fetch(ctx); ctx.Err() != nil {
+		err := f.fetch(ctx)
+		tried()
+		switch {
+		case ctx.Err() != nil:
 			return
-		} else if err != nil {
+		case err != nil:
 			failures++
 			f.count(metrics.JWKSFailed)
 			f.log.Warn("keys not refreshed", "error", err, "failures", failures, "kept", f.v.fetched.Load() != nil)
-		} else {
+		default:
 			failures = 0
 			f.count(metrics.JWKSRefreshed)
 		}

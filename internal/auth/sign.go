@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/fanfare-ws/fanfare/internal/protocol"
 )
 
 // Signer makes tokens, for trying a gateway out and for its tests: a service
@@ -92,6 +94,12 @@ type Claims struct {
 
 // Sign makes a token.
 func (s *Signer) Sign(c Claims) (string, error) {
+	if _, ok := protocol.NormalizeUser(c.Subject); !ok {
+		return "", fmt.Errorf("sub: want 1 to %d characters: letters, digits and _ - . @", protocol.MaxUser)
+	}
+	if len(c.TokenID) > maxTokenID {
+		return "", fmt.Errorf("jti: want at most %d bytes", maxTokenID)
+	}
 	m := jwt.MapClaims{}
 	for name, text := range map[string]string{"sub": c.Subject, "iss": c.Issuer, "jti": c.TokenID} {
 		if text != "" {
@@ -117,5 +125,9 @@ func (s *Signer) Sign(c Claims) (string, error) {
 	if s.KeyID != "" {
 		t.Header["kid"] = s.KeyID
 	}
-	return t.SignedString(s.key)
+	token, err := t.SignedString(s.key)
+	if err == nil && len(token) > MaxToken {
+		return "", fmt.Errorf("the token has %d bytes; at most %d are taken", len(token), MaxToken)
+	}
+	return token, err
 }

@@ -49,6 +49,7 @@ type Verifier struct {
 
 	fetched atomic.Pointer[keySet] // of the JWKS URL, the last that was good; nil: none yet
 	wake    chan struct{}          // a token named a key that is not known
+	tried   chan struct{}          // closed once the first fetch has ended
 	stop    context.CancelFunc
 	ended   chan struct{} // closed by the fetching goroutine; nil: there is none
 }
@@ -91,7 +92,7 @@ func NewVerifier(c Config) (*Verifier, error) {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	v.stop, v.ended = stop, make(chan struct{})
+	v.stop, v.tried, v.ended = stop, make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(v.ended)
 		f.run(ctx)
@@ -105,6 +106,18 @@ func (v *Verifier) Close() {
 	if v.stop != nil {
 		v.stop()
 		<-v.ended
+	}
+}
+
+// Await waits until the first fetch of the JWKS URL has ended, however it did. It
+// is for commands that ask once; a gateway does not wait.
+func (v *Verifier) Await(ctx context.Context) {
+	if v.tried == nil {
+		return
+	}
+	select {
+	case <-v.tried:
+	case <-ctx.Done():
 	}
 }
 

@@ -74,3 +74,8 @@ rooms:
 		t.Errorf("%+v", rest)
 	}
 }
+
+// Whoever has a token in the environment for publish and tail may run a gateway.
+func TestAClientsTokenIsNoKey(t *testing.T) {
+	mustLoad(t, "", []string{"FANFARE_TOKEN=a.b.c"})
+}

@@ -17,6 +17,7 @@ const (
 	prefix         = "FANFARE_"
 	configFlag     = "config"
 	configVariable = prefix + "CONFIG"
+	tokenVariable  = prefix + "TOKEN" // of the commands that are clients; nothing to a gateway
 )
 
 // Flags adds a flag for each of the keys, or for all of them, and --config.
@@ -133,7 +134,7 @@ func (l *loader) file(fs *pflag.FlagSet) {
 }
 
 func (l *loader) environment() {
-	known := map[string]bool{configVariable: true}
+	known := map[string]bool{configVariable: true, tokenVariable: true}
 	names := []string{configVariable}
 	for _, o := range l.options {
 		name := o.variable()
