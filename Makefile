@@ -46,7 +46,7 @@ deps: ## install the foreign programs that tests talk to
 
 fmt: ## tell which files gofmt would change
 	@echo "== fmt"
-	@files=$$($(GOFMT) -l cmd internal) && if [ -n "$$files" ]; then echo "not gofmt's form:"; echo "$$files"; exit 1; fi
+	@files=$$($(GOFMT) -l cmd internal loadtest) && if [ -n "$$files" ]; then echo "not gofmt's form:"; echo "$$files"; exit 1; fi
 
 vet: ## go vet
 	@echo "== vet"

@@ -54,6 +54,27 @@ var edges = map[string][]string{
 	"internal/room":      {"internal/metrics"},
 	"internal/webclient": {},
 
+	// The load generator speaks the protocol with clients of its own, on an epoll
+	// loop: internal/client has a goroutine for each connection, which is what a
+	// generator of very many must not have. Nothing of a gateway's own is used, so
+	// that the two cannot be wrong in the same way.
+	"loadtest": {
+		"loadtest/internal/plan", "loadtest/internal/result", "loadtest/internal/swarm", "loadtest/internal/team",
+	},
+	"loadtest/internal/account": {"internal/protocol"},
+	"loadtest/internal/latency": {},
+	"loadtest/internal/plan":    {},
+	"loadtest/internal/result":  {"loadtest/internal/account", "loadtest/internal/latency", "loadtest/internal/plan"},
+	"loadtest/internal/swarm": {
+		"internal/frame", "internal/poll", "internal/protocol",
+		"loadtest/internal/account", "loadtest/internal/latency", "loadtest/internal/plan", "loadtest/internal/result",
+	},
+	"loadtest/internal/team": {
+		"loadtest/internal/account", "loadtest/internal/plan", "loadtest/internal/result", "loadtest/internal/swarm",
+	},
+	// Tests alone: a gateway that breaks promises.
+	"loadtest/internal/faulty": {"internal/protocol"},
+
 	"internal/archtest":    {},
 	"internal/foreigntest": {},
 	// Tests alone: clients that speak the protocol, and what they are held to.
@@ -69,8 +90,10 @@ var testEdges = map[string][]string{
 	"cmd/fanfare":          {"internal/foreigntest", "internal/protocol", "internal/frame"},
 	"internal/foreigntest": {"internal/gateway", "internal/broker/memory", "internal/client", "internal/webclient", "internal/metrics", "internal/room"},
 	// A broker passes the contract of all brokers.
-	"internal/broker/memory": {"internal/broker/brokertest"},
-	"internal/broker/redis":  {"internal/broker/brokertest"},
+	"internal/broker/memory":    {"internal/broker/brokertest"},
+	"internal/broker/redis":     {"internal/broker/brokertest"},
+	"loadtest/internal/account": {"internal/frame"},
+	"loadtest/internal/team":    {"internal/poll", "loadtest/internal/faulty"},
 	// The floor uses the same system calls.
 	"internal/fanoutbench": {"internal/frame", "internal/poll", "internal/protocol"},
 	// A gateway needs a broker and a client to be a gateway.

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/fanfare-ws/fanfare/loadtest/internal/plan"
+	"github.com/fanfare-ws/fanfare/loadtest/internal/result"
+	"github.com/fanfare-ws/fanfare/loadtest/internal/team"
+)
+
+// runner is what the common flags say, and runs a plan by it.
+type runner struct {
+	common    *plan.Common
+	url       string
+	gateways  []string
+	tokenFile string
+	limits    result.Limits
+	out       string
+	quiet     bool
+}
+
+// flags adds the common flags.
+func (r *runner) flags(fs *pflag.FlagSet, c *plan.Common) {
+	r.common = c
+	fs.StringVar(&r.url, "url", "ws://localhost:8080", "the gateway, or what stands before several")
+	fs.StringSliceVar(&r.gateways, "gateways", nil, "several gateways, each with its share of the connections (instead of --url)")
+	fs.StringVar(&r.tokenFile, "token-file", "", "file with tokens, one a line, that clients take in turn; none: anonymous")
+	fs.DurationVar(&c.Duration, "duration", c.Duration, "how long it is measured")
+	fs.DurationVar(&c.Warmup, "warmup", c.Warmup, "how long messages are published before it counts")
+	fs.DurationVar(&c.Drain, "drain", c.Drain, "how long at most to wait in the end until everyone has everything")
+	fs.Float64Var(&c.ConnectRate, "connect-rate", 0, "first connections a second; 0: as fast as the gateway answers")
+	fs.DurationVar(&c.ConnectTimeout, "connect-timeout", c.ConnectTimeout, "how long all may take to connect and join")
+	fs.IntVar(&c.Payload, "payload", c.Payload, "bytes of data in a message")
+	fs.BoolVar(&c.Acks, "acks", c.Acks, "ask for an acknowledgement of each message")
+	fs.BoolVar(&c.IDs, "ids", c.IDs, "give messages ids, so that they can be sent again after a lost connection")
+	fs.BoolVar(&c.Spin, "spin", false, "never sleep while it is measured: for comparing servers, which a sleeping client makes dearer")
+	fs.StringSliceVar(&c.Sources, "source", nil, "addresses to connect from, in turn (unset: the system's choice; eight of 127.0.0.0/8 towards this machine)")
+	r.limitFlags(fs)
+	fs.StringVar(&r.out, "out", "", "write the result to this file, as JSON")
+	fs.BoolVar(&r.quiet, "quiet", false, "no progress, only the result")
+}
+
+func (r *runner) limitFlags(fs *pflag.FlagSet) {
+	l := &r.limits
+	fs.DurationVar(&l.P50, "max-p50", 0, "fail where half of the deliveries take longer")
+	fs.DurationVar(&l.P99, "max-p99", 0, "fail where 1 in 100 deliveries takes longer")
+	fs.DurationVar(&l.P999, "max-p999", 0, "fail where 1 in 1000 deliveries takes longer")
+	fs.DurationVar(&l.AckP99, "max-ack-p99", 0, "fail where 1 in 100 acknowledgements takes longer")
+	fs.DurationVar(&l.ConnectP99, "max-connect-p99", 0, "fail where 1 in 100 connections takes longer")
+	fs.DurationVar(&l.CaughtUp, "max-caught-up", 0, "fail where the last client is back and caught up later, after a cut")
+	fs.IntVar(&l.Gapped, "max-gapped", -1, "fail where gaps name more messages (-1: none is too many where members stop reading, else 0)")
+	fs.IntVar(&l.Errors, "max-errors", -1, "fail where more goes wrong that passes: refused handshakes, refused publications; -1: any number")
+}
+
+// run plays the plan and tells what it found.
+func (r *runner) run(ctx context.Context, p *plan.Plan) error {
+	p.Targets = r.targets()
+	if err := p.Check(); err != nil {
+		return err
+	}
+	tokens, err := r.tokens()
+	if err != nil {
+		return err
+	}
+	if r.limits.Gapped < 0 && !stalls(p) {
+		r.limits.Gapped = 0
+	}
+	found, err := r.play(ctx, p, tokens)
+	if err != nil {
+		return err
+	}
+	found.Judge(r.limits)
+	return r.tell(found)
+}
+
+// stalls reports whether members stop reading, and so are meant to have gaps.
+func stalls(p *plan.Plan) bool {
+	for _, g := range p.Groups {
+		if g.Stalled > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *runner) targets() []string {
+	if len(r.gateways) > 0 {
+		return r.gateways
+	}
+	return []string{r.url}
+}
+
+func (r *runner) tokens() ([]string, error) {
+	if r.tokenFile == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(r.tokenFile)
+	if err != nil {
+		return nil, usageError(fmt.Errorf("--token-file: %w", err))
+	}
+	tokens := strings.Fields(string(text))
+	if len(tokens) == 0 {
+		return nil, usageError(errors.New("--token-file: no token in it"))
+	}
+	return tokens, nil
+}
+
+// play plays the plan.
+func (r *runner) play(ctx context.Context, p *plan.Plan, tokens []string) (*result.Result, error) {
+	found := &result.Result{Format: result.Format, Run: newRun(), Machine: machine(), Plan: p}
+	lead := &team.Lead{Plan: p, Run: found.Run, Players: []team.Player{team.NewLocal()}, Tokens: tokens}
+	defer func() {
+		for _, player := range lead.Players {
+			_ = player.Close()
+		}
+	}()
+	var show progress
+	if !r.quiet {
+		show.start(os.Stderr, lead)
+		defer show.end()
+	}
+	lead.OnPhase = func(phase team.Phase, at time.Time) {
+		if phase == team.Measuring {
+			found.Started = at
+		}
+		show.phase(phase, at)
+	}
+	part, err := lead.Play(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found.Part = *part
+	return found, nil
+}
+
+// newRun names a run.
+func newRun() string {
+	var b [4]byte
+	_, _ = rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// tell writes what was found to where it is wanted.
+func (r *runner) tell(found *result.Result) error {
+	summary(os.Stdout, found)
+	if r.out != "" {
+		if err := writeFile(r.out, func(w io.Writer) error { return writeJSON(w, found) }); err != nil {
+			return err
+		}
+	}
+	if code := found.Verdict.ExitCode(); code != 0 {
+		return &exitError{code, errors.New("")}
+	}
+	return nil
+}
+
+func writeJSON(w io.Writer, found *result.Result) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", " ")
+	return e.Encode(found)
+}
+
+func writeFile(name string, write func(io.Writer) error) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(f), f.Close())
+}
