@@ -18,12 +18,14 @@ type Admin struct {
 	Pprof   bool // serve /debug/pprof/ too
 }
 
-// Handler serves /healthz, /readyz, /metrics and, if asked to, /debug/pprof/.
+// Handler serves /healthz, /readyz, /metrics, the protocol's documents and, if
+// asked to, /debug/pprof/.
 func (a Admin) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", alive)
 	mux.HandleFunc("GET /readyz", a.ready)
 	mux.Handle("GET /metrics", a.Metrics)
+	handleDocuments(mux)
 	if a.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

@@ -8,11 +8,12 @@ import (
 )
 
 // Public is what the public port serves beside WebSockets: the demo page and the
-// client at / and /fanfare.js. echo says whether there is a GET /echo.
+// client at / and /fanfare.js, and the protocol's documents. echo says whether there is a GET /echo.
 func Public(echo bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", webclient.Handler())
 	mux.HandleFunc(gateway.PathWS, upgradeRequired)
+	handleDocuments(mux)
 	if echo {
 		mux.HandleFunc(gateway.PathEcho, upgradeRequired)
 	}
