@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/fanfare-ws/fanfare/internal/broker"
@@ -19,16 +20,17 @@ import (
 
 // parts is what a broker and a gateway are made of besides the configuration.
 type parts struct {
-	classes gateway.Classes
+	classes *atomic.Pointer[gateway.Classes] // those in force
 	set     *metrics.Set
 	relay   *metrics.Relay
 	id      string
 	log     *slog.Logger
+	level   *slog.LevelVar // of log
 }
 
 // newBroker makes the broker that c names: Redis, or the embedded one.
 func newBroker(c *config.Config, p parts) (broker.Broker, error) {
-	bounds := func(name string) broker.Bounds { return broker.Bounds(p.classes.Of(name).History) }
+	bounds := func(name string) broker.Bounds { return broker.Bounds(p.classes.Load().Of(name).History) }
 	if !c.Redis.Shared() {
 		return memory.New(memory.Config{
 			Bounds: bounds, DedupWindow: dedupWindow(c), Bytes: c.Memory.Bytes,

@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -32,15 +33,12 @@ func serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Run a gateway",
 		Long: "Runs a gateway until SIGINT or SIGTERM, which drains it: its connections are sent away over drain.period\n" +
-			"and it exits with 0. A second signal ends it at once. Every flag is also a variable (--a-b is FANFARE_A_B)\n" +
+			"and it exits with 0. A second signal ends it at once. SIGHUP, and a change of the --config file, put what\n" +
+			"the configuration says now into force, as far as that needs no restart. Every flag is also a variable (--a-b is FANFARE_A_B)\n" +
 			"and a key of the --config file; `fanfare config defaults` lists them with their reasons.",
 		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := config.Load(cmd.Flags(), os.Environ())
-			if err != nil {
-				return err
-			}
-			return serve(c)
+			return serve(func() (*config.Config, error) { return config.Load(cmd.Flags(), os.Environ()) })
 		},
 	}
 	config.Flags(cmd.Flags())
@@ -53,37 +51,50 @@ func serveCommand() *cobra.Command {
 // resident memory, at 50 about 700 (go test -bench Idle ./internal/fanoutbench).
 const gcPercent = 50
 
-// serve runs a gateway until it is told to end.
-func serve(c *config.Config) error {
+// serve runs a gateway until it is told to end. load reads its configuration, at
+// the start and whenever that may have changed.
+func serve(load func() (*config.Config, error)) error {
+	c, err := load()
+	if err != nil {
+		return err
+	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	signals := make(chan os.Signal, 2)
+	signals, hangups := make(chan os.Signal, 2), make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	log := newLogger(c)
-	g, set, err := newGateway(c, log)
+	signal.Notify(hangups, syscall.SIGHUP)
+	level := new(slog.LevelVar) // which a reload may change
+	level.Set(c.Log.Level)
+	log := newLogger(c, level)
+	files := printsOf(c.Files()) // before what they hold is put to use: a change after this is seen
+	s, err := newSettings(c)
 	if err != nil {
 		return usageError(err)
 	}
+	r, err := newGateway(s, log, level)
+	if err != nil {
+		return usageError(err)
+	}
+	g := r.gateway
 	admin, err := net.Listen("tcp", c.Admin.Listen)
 	if err != nil {
 		return usageError(fmt.Errorf("admin.listen: %w", err))
 	}
-	handler := api.Admin{Gateway: g, Metrics: set.Handler(), Pprof: c.Admin.Pprof}.Handler()
+	handler := api.Admin{Gateway: g, Metrics: r.set.Handler(), Pprof: c.Admin.Pprof}.Handler()
 	adminServer := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
 	failed := make(chan error, 1)
 	go func() { failed <- adminServer.Serve(admin) }()
 	g.Start()
 	log.Info("serving", "version", readBuild().Version, "listen", g.Addr().String(), "admin", admin.Addr().String(), "loops", c.LoopCount())
-	ended := make(chan struct{})
-	var greeting sync.WaitGroup
-	defer greeting.Wait()
-	defer close(ended)
-	greeting.Go(func() {
-		if waitReady(g, ended) {
+	beside, end := context.WithCancel(context.Background())
+	var besides sync.WaitGroup
+	besides.Go(func() {
+		if waitReady(g, beside.Done()) {
 			fmt.Printf("Fanfare is ready: open %s in two windows and chat. Metrics: http://%s/metrics\n", browserURL(g.Addr()), admin.Addr())
 		}
 	})
+	besides.Go(func() { newReloader(r, s, files, load, hangups).run(beside) })
 
 	select {
 	case err = <-g.Failed():
@@ -91,6 +102,8 @@ func serve(c *config.Config) error {
 	case s := <-signals:
 		log.Info("stopping", "signal", s.String())
 	}
+	end()
+	besides.Wait()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	if err != nil {
@@ -125,42 +138,47 @@ func waitReady(g api.Checker, ended <-chan struct{}) bool {
 	}
 }
 
-func newLogger(c *config.Config) *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.Log.Level}
+// newLogger makes the log.
+func newLogger(c *config.Config, level slog.Leveler) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
 	if c.Log.Format == "json" {
 		return slog.New(slog.NewJSONHandler(os.Stderr, options))
 	}
 	return slog.New(slog.NewTextHandler(os.Stderr, options))
 }
 
-// newGateway makes the gateway that c describes.
-func newGateway(c *config.Config, log *slog.Logger) (*gateway.Gateway, *metrics.Set, error) {
+// newGateway makes the gateway that s describes.
+func newGateway(s *settings, log *slog.Logger, level *slog.LevelVar) (*service, error) {
+	c := s.config
 	p := parts{
-		classes: roomClasses(c),
+		classes: new(atomic.Pointer[gateway.Classes]),
 		set:     metrics.NewSet(readBuild().Version, metrics.NewLoops(c.LoopCount())),
 		relay:   metrics.NewRelay(),
 		id:      gatewayID(),
 		log:     log,
+		level:   level,
 	}
+	p.classes.Store(&s.live.Classes)
 	p.set.AddRelay(p.relay)
 	b, err := newBroker(c, p)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	g, err := gateway.New(gatewayConfig(c, p, b))
+	g, err := gateway.New(gatewayConfig(s, p, b))
 	if err != nil {
-		return nil, nil, fmt.Errorf("listen: %w", err)
+		return nil, fmt.Errorf("listen: %w", err)
 	}
-	return g, p.set, nil
+	return &service{parts: p, broker: b, gateway: g}, nil
 }
 
-func gatewayConfig(c *config.Config, p parts, b broker.Broker) gateway.Config {
+func gatewayConfig(s *settings, p parts, b broker.Broker) gateway.Config {
+	c := s.config
 	return gateway.Config{
 		ID:                p.id,
 		Version:           readBuild().Version,
 		Listen:            c.Listen,
 		Loops:             c.LoopCount(),
-		Live:              gatewayLive(c, p.classes),
+		Live:              s.live,
 		Echo:              c.Echo,
 		Deflate:           c.Compression.Enabled,
 		ProxyProtocol:     c.ProxyProtocol,

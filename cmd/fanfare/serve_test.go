@@ -20,10 +20,14 @@ func TestEverythingThatIsConfiguredReachesTheGateway(t *testing.T) {
 	c.Limits.MembersPerRoom = 1
 	c.OriginRequired, c.ProxyProtocol, c.TrustedProxies = true, true, []string{"10.0.0.0/8"}
 	p := parts{
-		classes: roomClasses(c), set: metrics.NewSet("", metrics.NewLoops(1)), relay: metrics.NewRelay(),
+		set: metrics.NewSet("", metrics.NewLoops(1)), relay: metrics.NewRelay(),
 		id: "id", log: slog.New(slog.DiscardHandler),
 	}
-	g := gatewayConfig(c, p, memory.New(memory.Config{}))
+	now, err := newSettings(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := gatewayConfig(now, p, memory.New(memory.Config{}))
 	for _, v := range []reflect.Value{reflect.ValueOf(g), reflect.ValueOf(g.Limits), reflect.ValueOf(g.Edge)} {
 		for i := range v.NumField() {
 			if v.Field(i).IsZero() {

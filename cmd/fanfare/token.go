@@ -169,7 +169,7 @@ Exit codes: 0 it verifies; 1 it does not, and why; 2 the command line or the con
 }
 
 func checkToken(cmd *cobra.Command, c *config.Config, args []string) error {
-	log := newLogger(c) // says why keys could not be fetched
+	log := newLogger(c, c.Log.Level) // says why keys could not be fetched
 	v, err := newVerifier(c, nil, nil, log)
 	if err != nil {
 		return usageError(err)

@@ -9,6 +9,8 @@
 // stands and what would be right, never a silent default. A variable that is
 // set but empty counts as not set.
 //
-// The package runs on its caller's goroutine, once at the start, and reads
-// nothing but the file that --config names: the environment is handed to it.
+// The package runs on its caller's goroutine, at the start and for each reload,
+// and reads nothing but the file that --config names: the environment is handed
+// to it. What a reload may change is marked in the tables; Changes tells it from
+// what needs a restart.
 package config

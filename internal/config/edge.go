@@ -13,13 +13,13 @@ import (
 // edgeOptions are the keys of who may connect.
 func (c *Config) edgeOptions() []option {
 	return []option{
-		{key: "origins", def: "", value: list(&c.Origins, parseOrigin, "origins such as https://example.com or https://example.com:8443, or *"),
+		{key: "origins", def: "", live: true, value: list(&c.Origins, parseOrigin, "origins such as https://example.com or https://example.com:8443, or *"),
 			what: "web origins that may connect: scheme://host[:port], or * for any; none is the same host only. The origin null never may",
 			why:  "a page of another site must not speak in its visitor's name"},
-		{key: "origin_required", def: "false", value: boolean(&c.OriginRequired),
+		{key: "origin_required", def: "false", live: true, value: boolean(&c.OriginRequired),
 			what: "refuse a WebSocket handshake without an Origin, which no browser leaves out",
 			why:  "apps and programs have no origin, and one that wants to can write any"},
-		{key: "trusted_proxies", def: "", value: list(&c.TrustedProxies, parseNetwork, "addresses and networks such as 10.0.0.5, 10.0.0.0/8 or fd00::/8"),
+		{key: "trusted_proxies", def: "", live: true, value: list(&c.TrustedProxies, parseNetwork, "addresses and networks such as 10.0.0.5, 10.0.0.0/8 or fd00::/8"),
 			what: "proxies and balancers whose word about whom they speak for is believed: addresses and CIDR networks." +
 				" From these, a client is the rightmost address in X-Forwarded-For that is none of them, and limits of one address are the client's",
 			why: "anyone can write a header; without a proxy the address at the socket's other end is the client's"},

@@ -31,7 +31,7 @@ func (c *Config) fleetOptions() []option {
 		{key: "redis.ca_file", def: "", value: text(&r.CAFile, "a file's path"),
 			what: "certificates that sign the servers', PEM; none is the system's",
 			why:  "what the system trusts"},
-		{key: "accept_rate", def: "0", value: integer(&c.AcceptRate, 0, maxCount),
+		{key: "accept_rate", def: "0", live: true, value: integer(&c.AcceptRate, 0, maxCount),
 			what: "connections that are upgraded in a second, and at once; 0 is any number. Others get 503 and Retry-After",
 			why:  "a fleet that comes back spreads itself out; set it to what a gateway carries beside its load"},
 		{key: "rebalance.enabled", def: "false", value: boolean(&c.Rebalance.Enabled),

@@ -13,6 +13,8 @@ type option struct {
 	def    string
 	value  setting
 	secret bool // its value is shown nowhere
+	live   bool // a gateway takes a change over while it runs
+	file   bool // its value names files whose content counts
 	what   string
 	why    string // of the default
 }
@@ -42,6 +44,14 @@ func (o option) shown(value string) string {
 	return value
 }
 
+// live marks all options of a table.
+func live(options []option) []option {
+	for i := range options {
+		options[i].live = true
+	}
+	return options
+}
+
 const maxCount = 1<<31 - 1 // of what an int counts
 
 // options is the table of all keys but config, bound to the fields of c.
@@ -63,7 +73,7 @@ func (c *Config) options() []option {
 		{key: "echo", def: "false", value: boolean(&c.Echo),
 			what: "serve GET /echo, which sends every message back as it came",
 			why:  "for conformance suites and connectivity checks, not for production"},
-		{key: "log.level", def: "info", value: level(&c.Log.Level),
+		{key: "log.level", def: "info", live: true, value: level(&c.Log.Level),
 			what: "least level that is logged: debug, info, warn or error",
 			why:  "what a connection does is debug, so info stays quiet under load"},
 		{key: "log.format", def: "text", value: choice(&c.Log.Format, "text", "json"),
@@ -81,14 +91,14 @@ func (c *Config) options() []option {
 		{key: "compression.enabled", def: "true", value: boolean(&c.Compression.Enabled),
 			what: "permessage-deflate for clients that offer it",
 			why:  "a message is compressed once for all its receivers, so it costs little and saves traffic"},
-	}, append(slices.Concat(c.authOptions(), c.edgeOptions(), c.fleetOptions(), c.limitOptions()), []option{
+	}, append(slices.Concat(live(c.authOptions()), c.edgeOptions(), c.fleetOptions(), live(c.limitOptions())), []option{
 		{key: "memory.bytes", def: "256MiB", value: size(&c.Memory.Bytes, 1<<20),
 			what: "bytes that the embedded broker keeps of all rooms together; past it the history of those goes first that were used longest ago",
 			why:  "leaves room for the rest in a container of 1 GiB; without Redis one process is the whole service"},
 		{key: "dedup.window", def: "2m", value: duration(&c.Dedup.Window, 0),
 			what: "time for which the id of a publish is remembered; 0 is not at all",
 			why:  "longer than a client needs to reconnect and send again"},
-		{key: "rooms", def: "[]", value: &roomsSetting{&c.Rooms},
+		{key: "rooms", def: "[]", live: true, value: &roomsSetting{&c.Rooms},
 			what: "classes of rooms; the first whose match fits decides, and what fits none has the defaults." +
 				" match is the whole name, with * for any run of characters (quote it)",
 			why: "one class for all rooms, whose values are explained here"},

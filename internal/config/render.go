@@ -25,14 +25,19 @@ func explained(o option) note {
 	if def == "" {
 		def = "none"
 	}
-	return note{above: []string{what, "Default " + def + ": " + o.why + "."}}
+	reason := "Default " + def + ": " + o.why + "."
+	if o.live {
+		reason += " Live."
+	}
+	return note{above: []string{what, reason}}
 }
 
 // Defaults is a YAML file with every key, its default and the reason for it. It
 // configures what no file at all does.
 func Defaults() string {
 	return "# Every key of Fanfare's configuration, at its default. The key a.b_c is also the flag --a-b-c and\n" +
-		"# the variable FANFARE_A_B_C; a flag goes before a variable, that before this file.\n\n" +
+		"# the variable FANFARE_A_B_C; a flag goes before a variable, that before this file. A change of what is\n" +
+		"# live, rooms included, is taken over while the gateway runs: on SIGHUP, and when the file changes.\n\n" +
 		render(Default().options(), explained)
 }
 

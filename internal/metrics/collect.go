@@ -40,6 +40,9 @@ var all = []series{
 		func(s *Set, i int) *Counter { return &s.jwksRefreshes[i] }),
 	httpRequests(),
 	gauge("fanfare_http_requests_in_flight", "Calls of the HTTP API that are being answered.", func(s *Set) *Gauge { return &s.HTTPInFlight }),
+	setCounters("fanfare_config_reloads_total", "Reloads of the configuration; failed: what was in force before still is.", "result", configReloadNames[:],
+		func(s *Set, i int) *Counter { return &s.configReloads[i] }),
+	gauge("fanfare_config_last_success_timestamp_seconds", "When the configuration was last read and found good.", func(s *Set) *Gauge { return &s.configLoaded }),
 
 	gauge("fanfare_rooms", "Rooms whose log this gateway holds.", func(s *Set) *Gauge { return &s.Rooms }),
 	gauge("fanfare_room_log_bytes", "Memory of the rooms' logs.", func(s *Set) *Gauge { return &s.LogBytes }),

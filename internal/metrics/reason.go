@@ -141,6 +141,21 @@ const (
 
 var jwksRefreshNames = [jwksRefreshes]string{"ok", "failed"}
 
+// ConfigReload is how a reload of the configuration ended.
+type ConfigReload uint8
+
+const (
+	ReloadApplied ConfigReload = iota
+	ReloadUnchanged
+	ReloadFailed // what was in force before still is
+	configReloads
+)
+
+var configReloadNames = [configReloads]string{"applied", "unchanged", "failed"}
+
+// String is the result's label.
+func (r ConfigReload) String() string { return configReloadNames[r] }
+
 // AcceptError is why a connection could not be accepted.
 type AcceptError uint8
 

@@ -3,6 +3,7 @@ package metrics
 import (
 	"net/http"
 	"runtime/debug"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -24,6 +25,8 @@ type Set struct {
 	acceptErrors   [acceptErrors]Counter
 	tokensRefused  [tokenRefusals]Counter
 	jwksRefreshes  [jwksRefreshes]Counter
+	configReloads  [configReloads]Counter
+	configLoaded   Gauge // Unix seconds
 	HTTPInFlight   Gauge // calls of the HTTP API that are being answered
 	httpRequests   [httpCalls][len(statusClasses)]Counter
 
@@ -63,6 +66,13 @@ func (s *Set) JWKSRefresh(r JWKSRefresh) { s.jwksRefreshes[r].Inc() }
 
 // HTTPRequest counts a call of the HTTP API that was answered with a status.
 func (s *Set) HTTPRequest(c HTTPCall, status int) { s.httpRequests[c][statusClass(status)].Inc() }
+
+// ConfigLoaded says when the configuration was read and found good: at the start,
+// and by each reload that did not fail.
+func (s *Set) ConfigLoaded(at time.Time) { s.configLoaded.Set(at.Unix()) }
+
+// ConfigReloaded counts a reload of the configuration.
+func (s *Set) ConfigReloaded(r ConfigReload) { s.configReloads[r].Inc() }
 
 // Handler serves the metrics.
 func (s *Set) Handler() http.Handler {

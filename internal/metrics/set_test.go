@@ -26,6 +26,7 @@ func TestEverySeriesIsThereAtZero(t *testing.T) {
 		`fanfare_jwks_refreshes_total{result="failed"} 0`, `fanfare_accept_errors_total{reason="memory"} 0`,
 		`fanfare_http_requests_total{call="publish_many",code="2xx"} 0`, `fanfare_http_requests_total{call="none",code="5xx"} 0`,
 		"fanfare_http_requests_in_flight 0",
+		`fanfare_config_reloads_total{result="applied"} 0`, `fanfare_config_reloads_total{result="failed"} 0`,
 		"fanfare_rooms 0", "fanfare_memberships 0", "fanfare_messages_received_total 0",
 		`fanfare_messages_published_total{result="stored"} 0`,
 		"fanfare_frames_sent_total 0", "fanfare_bytes_sent_total 0", "fanfare_write_batch_frames_count 0",
