@@ -11,6 +11,9 @@ const (
 	Disconnect               // close the connection
 )
 
+// String is the word of the configuration.
+func (p Policy) String() string { return [...]string{"drop", "conflate", "disconnect"}[p] }
+
 // History is what a room keeps for those who join or resume. Once any bound is
 // passed the oldest go. A bound of 0 is none, but Messages 0 keeps nothing.
 type History struct {
