@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/pprof"
+	"strings"
 
 	"github.com/fanfare-ws/fanfare/internal/gateway"
+	"github.com/fanfare-ws/fanfare/internal/protocol"
 )
 
 // Checker says whether the gateway takes traffic, check by check.
@@ -14,25 +16,61 @@ type Checker interface{ Checks() []gateway.Check }
 // Admin is what the admin port serves.
 type Admin struct {
 	Gateway Checker
+	Calls   http.Handler // of /v1/
 	Metrics http.Handler
 	Pprof   bool // serve /debug/pprof/ too
 }
 
-// Handler serves /healthz, /readyz, /metrics, the protocol's documents and, if
-// asked to, /debug/pprof/.
+// page is what is served to anyone who can reach the port.
+type page struct {
+	path   string
+	answer http.HandlerFunc
+}
+
+func (a Admin) pages() []page {
+	return []page{
+		{"/healthz", alive},
+		{"/readyz", a.ready},
+		{"/metrics", a.Metrics.ServeHTTP},
+		{"/openapi.yaml", openAPI},
+		{"/asyncapi.yaml", document},
+		{"/schemas/{name...}", document},
+	}
+}
+
+// Handler serves the calls under /v1/, the pages, and, if asked to,
+// /debug/pprof/.
 func (a Admin) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", alive)
-	mux.HandleFunc("GET /readyz", a.ready)
-	mux.Handle("GET /metrics", a.Metrics)
-	handleDocuments(mux)
+	for _, p := range a.pages() {
+		mux.HandleFunc("GET "+p.path, p.answer)
+		mux.HandleFunc(p.path, onlyGet)
+	}
 	if a.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	}
-	return mux
+	mux.HandleFunc("/", nowhere)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Not the mux's: it makes other paths of those that have // and .. in them,
+		// which names may have.
+		if strings.HasPrefix(r.URL.Path, "/v1/") {
+			a.Calls.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func onlyGet(w http.ResponseWriter, _ *http.Request) {
+	(&problem{status: http.StatusMethodNotAllowed, code: protocol.InvalidRequest, detail: "this path has no such method",
+		header: "Allow", value: "GET, HEAD"}).write(w, "")
+}
+
+func nowhere(w http.ResponseWriter, _ *http.Request) {
+	(&problem{status: http.StatusNotFound, code: protocol.InvalidRequest, detail: "there is nothing here"}).write(w, "")
 }
 
 // alive answers as long as the process does.

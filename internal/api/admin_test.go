@@ -86,7 +86,7 @@ func TestPprofIsOnlyBehindItsFlag(t *testing.T) {
 
 func TestOtherMethodsAndPathsAreRefused(t *testing.T) {
 	h := admin(true)
-	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+	for _, path := range []string{"/healthz", "/readyz", "/metrics", "/openapi.yaml"} {
 		for _, method := range []string{"POST", "PUT", "DELETE"} {
 			if w := ask(h, method, path); w.Code != 405 || !strings.Contains(w.Header().Get("Allow"), "GET") {
 				t.Errorf("%s %s: %d, Allow %q", method, path, w.Code, w.Header().Get("Allow"))

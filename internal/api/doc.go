@@ -1,4 +1,13 @@
-// Package api is Fanfare's HTTP beside the WebSockets: what operators ask on the
-// admin port, and the pages on the public one. Handlers run on net/http's
-// goroutines and only read what other packages publish for any goroutine.
+// Package api is Fanfare's HTTP beside the WebSockets: what backends and operators
+// ask on the admin port (section 9 of the protocol), and the pages on the public
+// one. openapi.yaml describes all of the admin port.
+//
+// A call is one exchange: its path names a resource, its key is judged before a
+// byte of its body is read, and every error is a problem (RFC 9457) with a code of
+// the protocol. Bodies are judged by the functions that judge a WebSocket's
+// messages, and data reaches the broker and comes back byte for byte.
+//
+// Handlers run on net/http's goroutines, wait for the gateway's answers there, and
+// keep nothing between calls. What a caller may take of memory and time is bounded:
+// connections, calls at once, a body's bytes, and the time for each step.
 package api

@@ -34,6 +34,7 @@ var edges = map[string][]string{
 	"internal/api": {
 		"internal/gateway", "internal/auth", "internal/protocol", "internal/webclient", "internal/metrics",
 		"internal/protocol/schema", // which it serves
+		"internal/broker",          // what it asks of the gateway has the broker's values
 	},
 	// A token's subject is a user's name by the protocol's rule.
 	"internal/auth":              {"internal/metrics", "internal/pattern", "internal/protocol"},
@@ -102,6 +103,8 @@ var testEdges = map[string][]string{
 	"loadtest/internal/team":    {"internal/poll", "loadtest/internal/faulty"},
 	// The floor uses the same system calls.
 	"internal/fanoutbench": {"internal/frame", "internal/poll", "internal/protocol"},
+	// The calls, before a whole gateway.
+	"internal/api": {"internal/broker/memory", "internal/room"},
 	// A gateway needs a broker and a client to be a gateway.
 	"internal/gateway": {"internal/broker/memory", "internal/client", "internal/foreigntest"},
 	"internal/client":  {"internal/gateway", "internal/broker/memory", "internal/metrics", "internal/room", "internal/broker"},
