@@ -25,6 +25,7 @@ type runner struct {
 	url       string
 	gateways  []string
 	tokenFile string
+	subjects  subjects
 	limits    result.Limits
 	out       string
 	quiet     bool
@@ -46,6 +47,7 @@ func (r *runner) flags(fs *pflag.FlagSet, c *plan.Common) {
 	fs.BoolVar(&c.IDs, "ids", c.IDs, "give messages ids, so that they can be sent again after a lost connection")
 	fs.BoolVar(&c.Spin, "spin", false, "never sleep while it is measured: for comparing servers, which a sleeping client makes dearer")
 	fs.StringSliceVar(&c.Sources, "source", nil, "addresses to connect from, in turn (unset: the system's choice; eight of 127.0.0.0/8 towards this machine)")
+	r.subjects.flags(fs)
 	r.limitFlags(fs)
 	fs.StringVar(&r.out, "out", "", "write the result to this file, as JSON")
 	fs.BoolVar(&r.quiet, "quiet", false, "no progress, only the result")
@@ -63,14 +65,21 @@ func (r *runner) limitFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&l.Errors, "max-errors", -1, "fail where more goes wrong that passes: refused handshakes, refused publications; -1: any number")
 }
 
-// run plays the plan and tells what it found.
-func (r *runner) run(ctx context.Context, p *plan.Plan) error {
-	p.Targets = r.targets()
-	if err := p.Check(); err != nil {
-		return err
-	}
+// run plays the plan that make returns, and tells what it found.
+func (r *runner) run(ctx context.Context, make func() (*plan.Plan, error)) error {
 	tokens, err := r.tokens()
 	if err != nil {
+		return err
+	}
+	defer r.subjects.stop()
+	if r.common.Targets, err = r.targets(ctx); err != nil {
+		return err
+	}
+	p, err := make()
+	if err != nil {
+		return err
+	}
+	if err := p.Check(); err != nil {
 		return err
 	}
 	if r.limits.Gapped < 0 && !stalls(p) {
@@ -94,11 +103,16 @@ func stalls(p *plan.Plan) bool {
 	return false
 }
 
-func (r *runner) targets() []string {
-	if len(r.gateways) > 0 {
-		return r.gateways
+// targets are the gateways to connect to, those that are started for the run
+// included.
+func (r *runner) targets(ctx context.Context) ([]string, error) {
+	switch {
+	case r.subjects.binary != "":
+		return r.subjects.start(ctx)
+	case len(r.gateways) > 0:
+		return r.gateways, nil
 	}
-	return []string{r.url}
+	return []string{r.url}, nil
 }
 
 func (r *runner) tokens() ([]string, error) {
@@ -125,6 +139,10 @@ func (r *runner) play(ctx context.Context, p *plan.Plan, tokens []string) (*resu
 			_ = player.Close()
 		}
 	}()
+	watch, err := r.subjects.watch(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var show progress
 	if !r.quiet {
 		show.start(os.Stderr, lead)
@@ -133,14 +151,19 @@ func (r *runner) play(ctx context.Context, p *plan.Plan, tokens []string) (*resu
 	lead.OnPhase = func(phase team.Phase, at time.Time) {
 		if phase == team.Measuring {
 			found.Started = at
+			watch.Measure(at, p.Duration)
 		}
 		show.phase(phase, at)
 	}
 	part, err := lead.Play(ctx)
+	servers, unseen := watch.Stop()
 	if err != nil {
 		return nil, err
 	}
-	found.Part = *part
+	if unseen != nil {
+		fmt.Fprintln(os.Stderr, "loadtest: some of what the gateway used was not seen:", unseen)
+	}
+	found.Part, found.Servers = *part, servers
 	return found, nil
 }
 

@@ -13,12 +13,12 @@ import (
 // ones.
 func scenarioCommands() []*cobra.Command {
 	return []*cobra.Command{
-		fanoutCommand(), roomsCommand(), idleCommand(), churnCommand(), stormCommand(), slowCommand(), fleetCommand(),
+		fanoutCommand(), roomsCommand(), idleCommand(), churnCommand(), stormCommand(), slowCommand(), mixedCommand(), fleetCommand(),
 	}
 }
 
 // scenario makes a command of one: common is where the common flags go, make
-// returns the plan once all flags are read.
+// returns the plan once all flags are read and the gateways are known.
 func scenario(cmd *cobra.Command, common *plan.Common, make func() (*plan.Plan, error)) *cobra.Command {
 	r := &runner{}
 	cmd.GroupID = "scenarios"
@@ -26,13 +26,7 @@ func scenario(cmd *cobra.Command, common *plan.Common, make func() (*plan.Plan, 
 		cmd.Args = usage(cobra.NoArgs)
 	}
 	r.flags(cmd.Flags(), common)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		p, err := make()
-		if err != nil {
-			return err
-		}
-		return r.run(cmd.Context(), p)
-	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return r.run(cmd.Context(), make) }
 	cmd.Flags().SortFlags = false
 	return cmd
 }
@@ -134,7 +128,7 @@ go on meanwhile. Told is how long it takes until each is back in its room, and u
 
 func slowCommand() *cobra.Command {
 	s := &plan.Slow{Common: plan.Defaults(30 * time.Second)}
-	s.Payload = 1024
+	s.Payload = 4096 // so that it is more than the kernel keeps for a socket
 	cmd := &cobra.Command{
 		Use:   "slow",
 		Short: "A share of the readers stops reading",

@@ -3,7 +3,7 @@
 // is a Plan; that of mixed is read from YAML. A Plan goes over the wire to agents
 // as JSON and into the result, so that a result says how it was made.
 //
-// The package does no I/O but reading the scenario files that it embeds.
+// The package does no I/O.
 package plan
 
 import (
@@ -43,7 +43,7 @@ type Group struct {
 	Rooms       Rooms   `json:"rooms"`            // one is picked for each connection, or several
 	Each        int     `json:"each"`             // rooms that a connection joins
 	Last        int     `json:"last,omitempty"`   // messages back that a first join asks for
-	Target      int     `json:"target"`           // index of the gateway; -1: all in turn
+	Target      int     `json:"gateway"`           // index of the gateway; -1: all in turn
 	Stalled     float64 `json:"stalled"`          // share that stops reading while it is measured
 	Arrive      float64 `json:"arrive,omitempty"` // new connections per second, open loop; 0: the group stands
 
@@ -74,7 +74,7 @@ type Stream struct {
 	PayloadMax int     `json:"payload_max,omitempty"` // above Payload: a size at random between
 	Publishers int     `json:"publishers,omitempty"`  // connections that do nothing else
 	From       string  `json:"from,omitempty"`        // instead of them: the group whose members publish
-	Target     int     `json:"target"`                // index of the publishers' gateway; -1: all in turn
+	Target     int     `json:"gateway"`                // index of the publishers' gateway; -1: all in turn
 
 	// Divided is set in a part of a plan: every process has publishers of this
 	// stream, so that each can publish to rooms of its own.
@@ -255,7 +255,7 @@ func (g *Group) check(where string, targets int) error {
 	case g.Arrive > 0 && g.Stay == 0:
 		return &Problem{Key: where + ".stay", What: "an arriving group must say how long each stays"}
 	case g.Target < -1 || g.Target >= targets:
-		return &Problem{Key: where + ".target", What: fmt.Sprintf("there are %d gateways, counted from 0", targets)}
+		return &Problem{Key: where + ".gateway", What: fmt.Sprintf("there are %d gateways, counted from 0", targets)}
 	}
 	return g.Rooms.check(where)
 }
@@ -290,7 +290,7 @@ func (s *Stream) check(where string, targets int, groups map[string]bool) error 
 	case (s.From != "") == (s.Publishers > 0):
 		return &Problem{Key: where + ".publishers", What: "want at least 1, or a group in from"}
 	case s.Target < -1 || s.Target >= targets:
-		return &Problem{Key: where + ".target", What: fmt.Sprintf("there are %d gateways, counted from 0", targets)}
+		return &Problem{Key: where + ".gateway", What: fmt.Sprintf("there are %d gateways, counted from 0", targets)}
 	}
 	return s.Rooms.check(where)
 }

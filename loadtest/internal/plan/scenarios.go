@@ -114,9 +114,7 @@ func (c *Churn) Plan() *Plan {
 	if c.Regulars > 0 {
 		p.Groups = append(p.Groups, Group{Name: "regulars", Connections: c.Regulars, Rooms: rooms, Each: 1, Target: -1})
 	}
-	// Some more than are there at a time, for those that are slow to come.
-	places := int(c.Connects*(c.Stay.Seconds()+1)*1.5) + 10
-	p.Groups = append(p.Groups, Group{Name: "visitors", Connections: places, Rooms: rooms, Each: 1, Target: -1, Arrive: c.Connects, Stay: c.Stay})
+	p.Groups = append(p.Groups, Group{Name: "visitors", Connections: places(c.Connects, c.Stay), Rooms: rooms, Each: 1, Target: -1, Arrive: c.Connects, Stay: c.Stay})
 	if c.Rate > 0 {
 		p.Streams = []Stream{c.stream(rooms, c.Rate, 0, 1)}
 	}

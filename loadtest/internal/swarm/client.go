@@ -44,6 +44,7 @@ type client struct {
 	members []account.Member
 	attempt int   // to come back
 	cutAt   int64 // when it was cut off; 0: it is caught up since
+	since   int64 // when it first joined the newest of its rooms
 	arrived int64 // when an arriving client was to come
 	before  bool  // it had a connection before
 

@@ -139,7 +139,8 @@ func (s *Swarm) arrived(c *client, a account.Arrival, now int64) {
 		return
 	}
 	s.fanned++
-	if a.Due >= s.from && a.Due < s.until && !c.stalled {
+	// What was sent before the client was there has no latency: it asked for it.
+	if a.Due >= s.from && a.Due < s.until && a.Due >= c.since && !c.stalled {
 		s.gateways[c.gateway].interval.Record(time.Duration(now - a.Due))
 	}
 }
@@ -217,6 +218,9 @@ func (s *Swarm) stands(c *client, j *protocol.Joined, now int64) {
 	m := s.memberOf(c, j.Room)
 	if m == nil {
 		return
+	}
+	if !m.Joined() {
+		c.since = now
 	}
 	m.Stands(j)
 	if c.joining > 0 {
