@@ -37,26 +37,27 @@ type step struct {
 	at    time.Time
 }
 
+// looks is how often the players are asked where they stand. On a terminal each
+// shows; elsewhere one in tenth.
 const (
-	onTerminal = 500 * time.Millisecond
-	elsewhere  = 5 * time.Second
+	looks = 500 * time.Millisecond
+	tenth = 10
 )
 
 func (p *progress) start(out *os.File, lead *team.Lead) {
 	p.out, p.lead = out, lead
 	p.terminal = isTerminal(out)
 	p.stop = make(chan struct{})
-	every := elsewhere
-	if p.terminal {
-		every = onTerminal
-	}
 	p.working.Go(func() {
-		tick := time.NewTicker(every)
+		tick := time.NewTicker(looks)
 		defer tick.Stop()
-		for {
+		for i := 1; ; i++ {
 			select {
-			case <-tick.C:
-				p.show(time.Now())
+			case now := <-tick.C:
+				text := p.text(now)
+				if p.terminal || i%tenth == 0 {
+					p.line(text)
+				}
 			case <-p.stop:
 				return
 			}
@@ -82,7 +83,8 @@ func (p *progress) phase(phase team.Phase, at time.Time) {
 	p.phases = append(p.phases, step{phase, at})
 }
 
-func (p *progress) show(now time.Time) {
+// text is where the run stands.
+func (p *progress) text(now time.Time) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for len(p.phases) > 0 && !p.phases[0].at.After(now) {
@@ -97,7 +99,7 @@ func (p *progress) show(now time.Time) {
 		one := player.Progress()
 		sum.Add(&one)
 	}
-	p.line(progressLine(p.current, &sum, p.lead.Plan, now.Sub(p.begun)))
+	return progressLine(p.current, &sum, p.lead.Plan, now.Sub(p.begun))
 }
 
 // line replaces the line on a terminal, and adds one elsewhere.

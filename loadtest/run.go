@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,7 @@ type runner struct {
 	gateways  []string
 	tokenFile string
 	subjects  subjects
+	crew      crew
 	limits    result.Limits
 	out       string
 	quiet     bool
@@ -48,6 +50,7 @@ func (r *runner) flags(fs *pflag.FlagSet, c *plan.Common) {
 	fs.BoolVar(&c.Spin, "spin", false, "never sleep while it is measured: for comparing servers, which a sleeping client makes dearer")
 	fs.StringSliceVar(&c.Sources, "source", nil, "addresses to connect from, in turn (unset: the system's choice; eight of 127.0.0.0/8 towards this machine)")
 	r.subjects.flags(fs)
+	r.crew.flags(fs)
 	r.limitFlags(fs)
 	fs.StringVar(&r.out, "out", "", "write the result to this file, as JSON")
 	fs.BoolVar(&r.quiet, "quiet", false, "no progress, only the result")
@@ -115,6 +118,10 @@ func (r *runner) targets(ctx context.Context) ([]string, error) {
 	return []string{r.url}, nil
 }
 
+func closedLoop(p *plan.Plan) bool {
+	return slices.ContainsFunc(p.Streams, func(s plan.Stream) bool { return s.UnderWay > 0 })
+}
+
 func (r *runner) tokens() ([]string, error) {
 	if r.tokenFile == "" {
 		return nil, nil
@@ -133,12 +140,15 @@ func (r *runner) tokens() ([]string, error) {
 // play plays the plan.
 func (r *runner) play(ctx context.Context, p *plan.Plan, tokens []string) (*result.Result, error) {
 	found := &result.Result{Format: result.Format, Run: newRun(), Machine: machine(), Plan: p}
-	lead := &team.Lead{Plan: p, Run: found.Run, Players: []team.Player{team.NewLocal()}, Tokens: tokens}
-	defer func() {
-		for _, player := range lead.Players {
-			_ = player.Close()
-		}
-	}()
+	defer r.crew.close()
+	if err := r.crew.gather(ctx); err != nil {
+		return nil, err
+	}
+	if n := len(r.crew.players); n > 1 && closedLoop(p) {
+		return nil, usageError(errors.New("--under-way needs a single process: who sends must see who has received"))
+	}
+	found.ClockError = r.crew.within
+	lead := &team.Lead{Plan: p, Run: found.Run, Players: r.crew.players, Offsets: r.crew.offsets, Tokens: tokens}
 	watch, err := r.subjects.watch(ctx)
 	if err != nil {
 		return nil, err

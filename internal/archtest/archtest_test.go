@@ -65,12 +65,14 @@ var edges = map[string][]string{
 	// generator of very many must not have. Nothing of a gateway's own is used, so
 	// that the two cannot be wrong in the same way.
 	"loadtest": {
-		"loadtest/internal/plan", "loadtest/internal/result", "loadtest/internal/swarm", "loadtest/internal/team",
+		"loadtest/internal/floor", "loadtest/internal/plan", "loadtest/internal/report", "loadtest/internal/result",
+		"loadtest/internal/server", "loadtest/internal/swarm", "loadtest/internal/team",
 	},
 	"loadtest/internal/account": {"internal/protocol"},
 	"loadtest/internal/latency": {},
 	"loadtest/internal/plan":    {},
 	"loadtest/internal/result":  {"loadtest/internal/account", "loadtest/internal/latency", "loadtest/internal/plan"},
+	"loadtest/internal/server":  {"loadtest/internal/result"},
 	"loadtest/internal/swarm": {
 		"internal/frame", "internal/poll", "internal/protocol",
 		"loadtest/internal/account", "loadtest/internal/latency", "loadtest/internal/plan", "loadtest/internal/result",

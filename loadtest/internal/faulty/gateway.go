@@ -21,6 +21,7 @@ type Fault string
 const (
 	None       Fault = ""
 	Drop       Fault = "drop"        // not sent, and nothing said
+	Silence    Fault = "silence"     // it and all behind it are not sent
 	Duplicate  Fault = "duplicate"   // sent twice
 	Reorder    Fault = "reorder"     // sent after the one behind it
 	Gap        Fault = "gap"         // not sent, and a gap says so

@@ -46,7 +46,8 @@ func (g *Gateway) join(c *conn, q *protocol.Request) {
 
 func (g *Gateway) publish(c *conn, q *protocol.Request) {
 	r := g.room(string(q.Room))
-	now := !g.done && uint64(len(r.log))+1 == g.at
+	next := uint64(len(r.log)) + 1
+	now := !g.done && (next == g.at || next > g.at && g.fault == Silence)
 	if now && (g.fault == Refuse || g.fault == Postpone) {
 		g.done = true
 		e := &protocol.Error{Code: protocol.Forbidden, Message: "no"}
@@ -118,9 +119,9 @@ func (g *Gateway) deliver(r *room, m *protocol.Message, now bool) {
 
 // plant does to one member what is planted.
 func (g *Gateway) plant(c *conn, r *room, m *protocol.Message) {
-	g.done = true
+	g.done = g.fault != Silence
 	switch g.fault {
-	case Drop:
+	case Drop, Silence:
 	case Duplicate:
 		send(c, protocol.AppendMessage(nil, m))
 		send(c, protocol.AppendMessage(nil, m))

@@ -43,7 +43,7 @@ type Group struct {
 	Rooms       Rooms   `json:"rooms"`            // one is picked for each connection, or several
 	Each        int     `json:"each"`             // rooms that a connection joins
 	Last        int     `json:"last,omitempty"`   // messages back that a first join asks for
-	Target      int     `json:"gateway"`           // index of the gateway; -1: all in turn
+	Target      int     `json:"gateway"`          // index of the gateway; -1: all in turn
 	Stalled     float64 `json:"stalled"`          // share that stops reading while it is measured
 	Arrive      float64 `json:"arrive,omitempty"` // new connections per second, open loop; 0: the group stands
 
@@ -74,7 +74,7 @@ type Stream struct {
 	PayloadMax int     `json:"payload_max,omitempty"` // above Payload: a size at random between
 	Publishers int     `json:"publishers,omitempty"`  // connections that do nothing else
 	From       string  `json:"from,omitempty"`        // instead of them: the group whose members publish
-	Target     int     `json:"gateway"`                // index of the publishers' gateway; -1: all in turn
+	Target     int     `json:"gateway"`               // index of the publishers' gateway; -1: all in turn
 
 	// Divided is set in a part of a plan: every process has publishers of this
 	// stream, so that each can publish to rooms of its own.

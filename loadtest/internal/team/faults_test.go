@@ -60,6 +60,9 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		{faulty.Drop, 3, func(c *account.Counts, _ *result.Result) bool {
 			return c.Unexplained == members && c.Broken() == members
 		}},
+		{faulty.Silence, 3, func(c *account.Counts, _ *result.Result) bool {
+			return c.Delivered == members*(all/2-1) && c.Delivered+c.Unexplained == c.Published*members
+		}},
 		{faulty.Duplicate, 3, func(c *account.Counts, _ *result.Result) bool { return c.Duplicate == members && c.Broken() == members }},
 		{faulty.Reorder, 3, func(c *account.Counts, _ *result.Result) bool {
 			return c.OutOfOrder == members && c.Broken() == members && c.Delivered == c.Published*members

@@ -61,7 +61,10 @@ func (l *Local) Prepare(ctx context.Context, job Job) error {
 	defer cancel()
 	err = l.wait(connecting, &task{until: (*swarm.Swarm).Ready})
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		p := l.Progress()
+		var p swarm.Progress
+		if err := l.wait(ctx, &task{do: func(s *swarm.Swarm) { p = s.Progress() }}); err != nil {
+			return err
+		}
 		return fmt.Errorf("after %v %d connections are not in their rooms: %s", part.ConnectTimeout, p.Away, p.Trouble)
 	}
 	return err
