@@ -35,15 +35,15 @@ type Revocations struct {
 }
 
 // Add takes a revocation. One of the same token or user is widened: the later
-// times of both count.
-func (rs *Revocations) Add(r Revocation) error { return rs.add(r, time.Now()) }
+// times of both count. It reports whether the table says more than before.
+func (rs *Revocations) Add(r Revocation) (news bool, err error) { return rs.add(r, time.Now()) }
 
-func (rs *Revocations) add(r Revocation, now time.Time) error {
+func (rs *Revocations) add(r Revocation, now time.Time) (news bool, err error) {
 	if (r.TokenID == "") == (r.User == "") {
-		return errors.New("a revocation is of a token or of a user")
+		return false, errors.New("a revocation is of a token or of a user")
 	}
 	if r.ended(now) {
-		return nil
+		return false, nil
 	}
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
@@ -55,16 +55,23 @@ func (rs *Revocations) add(r Revocation, now time.Time) error {
 		table, name = rs.users, r.User
 	}
 	if before, ok := table[name]; ok {
-		r = widened(before, r)
+		if r = widened(before, r); r.equal(&before) {
+			return false, nil
+		}
 	} else if len(rs.tokens)+len(rs.users) >= MaxRevocations {
 		rs.sweep(now)
 		if len(rs.tokens)+len(rs.users) >= MaxRevocations {
-			return ErrRevocationsFull
+			return false, ErrRevocationsFull
 		}
 	}
 	table[name] = r
 	rs.size.Store(int64(len(rs.tokens) + len(rs.users)))
-	return nil
+	return true, nil
+}
+
+// equal compares two of the same token or user.
+func (r *Revocation) equal(other *Revocation) bool {
+	return r.Before.Equal(other.Before) && r.Until.Equal(other.Until)
 }
 
 func (r *Revocation) ended(now time.Time) bool { return !r.Until.IsZero() && !now.Before(r.Until) }
@@ -90,6 +97,9 @@ func (rs *Revocations) sweep(now time.Time) {
 	}
 	rs.size.Store(int64(len(rs.tokens) + len(rs.users)))
 }
+
+// Len is how many there are, some of which may have ended.
+func (rs *Revocations) Len() int { return int(rs.size.Load()) }
 
 // Revoked tells whether an identity is. One that is nil is not.
 func (rs *Revocations) Revoked(id *Identity) bool { return rs.revoked(id, time.Now()) }

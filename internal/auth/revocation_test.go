@@ -16,7 +16,7 @@ func TestRevokedIdentities(t *testing.T) {
 		{User: "ada", Before: now, Until: now.Add(time.Hour)},
 		{User: "eve", Before: now}, // for good
 	} {
-		if err := rs.add(r, now); err != nil {
+		if _, err := rs.add(r, now); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -57,7 +57,7 @@ func TestARevocationIsWidenedAndNeverNarrowed(t *testing.T) {
 	rs := new(Revocations)
 	wide := Revocation{User: "ada", Before: now, Until: now.Add(time.Hour)}
 	for _, r := range []Revocation{wide, {User: "ada", Before: now.Add(-time.Hour), Until: now.Add(time.Minute)}} {
-		if err := rs.add(r, now); err != nil {
+		if _, err := rs.add(r, now); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -65,11 +65,13 @@ func TestARevocationIsWidenedAndNeverNarrowed(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 	forGood := Revocation{User: "ada", Before: now.Add(time.Minute)}
-	if err := rs.add(forGood, now); err != nil {
-		t.Fatal(err)
+	if news, err := rs.add(forGood, now); err != nil || !news {
+		t.Fatal(news, err)
 	}
-	if err := rs.add(wide, now); err != nil {
-		t.Fatal(err)
+	for _, r := range []Revocation{wide, forGood} {
+		if news, err := rs.add(r, now); err != nil || news {
+			t.Fatal(news, err)
+		}
 	}
 	if all := rs.all(now); len(all) != 1 || all[0] != forGood {
 		t.Errorf("%+v", all)
@@ -80,21 +82,21 @@ func TestAFullTableForgetsOnlyWhatHasEnded(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	rs := new(Revocations)
 	for i := range MaxRevocations {
-		if err := rs.add(Revocation{TokenID: fmt.Sprint(i), Until: now.Add(time.Hour)}, now); err != nil {
+		if _, err := rs.add(Revocation{TokenID: fmt.Sprint(i), Until: now.Add(time.Hour)}, now); err != nil {
 			t.Fatal(err)
 		}
 	}
 	more := Revocation{TokenID: "more", Until: now.Add(2 * time.Hour)}
-	if err := rs.add(more, now); !errors.Is(err, ErrRevocationsFull) {
+	if _, err := rs.add(more, now); !errors.Is(err, ErrRevocationsFull) {
 		t.Errorf("got %v", err)
 	}
-	if err := rs.add(Revocation{TokenID: "7", Until: now.Add(2 * time.Hour)}, now); err != nil {
+	if _, err := rs.add(Revocation{TokenID: "7", Until: now.Add(2 * time.Hour)}, now); err != nil {
 		t.Errorf("one that is there: %v", err)
 	}
 	if !rs.revoked(&Identity{TokenID: "0"}, now) {
 		t.Error("an old one was forgotten for a new one")
 	}
-	if err := rs.add(more, now.Add(time.Hour)); err != nil {
+	if _, err := rs.add(more, now.Add(time.Hour)); err != nil {
 		t.Errorf("once the old have ended: %v", err)
 	}
 	if got := len(rs.all(now.Add(time.Hour))); got != 2 {
@@ -104,12 +106,12 @@ func TestAFullTableForgetsOnlyWhatHasEnded(t *testing.T) {
 
 func TestARevocationIsOfOneThing(t *testing.T) {
 	for _, r := range []Revocation{{}, {TokenID: "a", User: "b"}} {
-		if err := new(Revocations).Add(r); err == nil {
+		if _, err := new(Revocations).Add(r); err == nil {
 			t.Errorf("%+v was taken", r)
 		}
 	}
 	rs := new(Revocations)
-	if err := rs.Add(Revocation{TokenID: "a", Until: time.Now().Add(-time.Second)}); err != nil || len(rs.All()) != 0 {
+	if _, err := rs.Add(Revocation{TokenID: "a", Until: time.Now().Add(-time.Second)}); err != nil || len(rs.All()) != 0 {
 		t.Errorf("one that has ended: %v, %v", err, rs.All())
 	}
 }
@@ -124,7 +126,7 @@ func TestRevocationsAreSafeForConcurrentUse(t *testing.T) {
 				if rs.Revoked(id) {
 					t.Error("revoked before it was")
 				}
-				if err := rs.Add(Revocation{User: id.User, Before: time.Now()}); err != nil {
+				if _, err := rs.Add(Revocation{User: id.User, Before: time.Now()}); err != nil {
 					t.Error(err)
 				}
 				if !rs.Revoked(id) {

@@ -121,6 +121,22 @@ func (l *Loop) Each(f func(*Conn)) {
 	}
 }
 
+// Walk calls f for the open connections of the n places from at on, and returns
+// where the next part begins, 0 after the last. Who connects meanwhile may have a
+// place that has been visited. Only on the loop's goroutine.
+func (l *Loop) Walk(at, n int, f func(*Conn)) (next int) {
+	end := min(at+n, len(l.slots))
+	for _, c := range l.slots[min(at, end):end] {
+		if c != nil && c.state == open {
+			f(c)
+		}
+	}
+	if end == len(l.slots) {
+		return 0
+	}
+	return end
+}
+
 // Run runs the loop on the calling goroutine. It returns after Stop, once the
 // last connection has ended, or when the poller fails.
 func (l *Loop) Run() error {
