@@ -27,6 +27,9 @@ const (
 	ReasonQueuedBytes          = "queued_bytes"           // 503
 	ReasonOrigin               = "origin"                 // 403
 	ReasonOriginMissing        = "origin_missing"         // 403: no Origin where one is required
+	ReasonToken                = "token"                  // 401: a token that does not verify
+	ReasonTokenMissing         = "token_missing"          // 401: none, where one is required
+	ReasonTokens               = "tokens"                 // 400: more than one
 	ReasonPath                 = "path"                   // 404: no WebSocket there
 	ReasonDraining             = "draining"               // 503: the gateway is going away
 	ReasonNotReady             = "not_ready"              // 503

@@ -39,6 +39,7 @@ type Config struct {
 type Live struct {
 	Classes    Classes
 	Edge       Edge
+	Auth       Auth
 	Limits     Limits
 	AcceptRate int // upgrades a second, and as many at once; 0: any
 }

@@ -39,15 +39,27 @@ func (s *shard) Upgrade(c *loop.Conn, r *frame.Request) (loop.Admission, *frame.
 	if refusal := s.gw.live().Edge.admit(r, scheme(c, r)); refusal != nil {
 		return loop.Admission{}, refusal
 	}
+	query, refusal := r.QueryValues()
+	if refusal != nil {
+		return loop.Admission{}, refusal
+	}
+	id, refusal := s.gw.Identify(query, r.HeaderValues("Authorization"), r.Subprotocols())
+	if refusal != nil {
+		return loop.Admission{}, refusal
+	}
 	if r.Path == PathEcho {
 		c.Data = &echo{shard: s}
 		return loop.Admission{Deflate: s.gw.cfg.Deflate, Binary: true}, nil
 	}
-	g, err := parseGreeting(r.Query)
-	if err != "" {
-		return loop.Admission{}, frame.BadRequest(frame.ReasonQuery, err)
+	g, problem := parseGreeting(query)
+	if problem != "" {
+		return loop.Admission{}, frame.BadRequest(frame.ReasonQuery, problem)
 	}
-	c.Data = newSession(s, c, g)
+	ses := newSession(s, c, g)
+	if id != nil {
+		ses.caller = s.gw.newCaller(ses, id)
+	}
+	c.Data = ses
 	return loop.Admission{Subprotocol: protocol.Subprotocol, Deflate: s.gw.cfg.Deflate}, nil
 }
 
@@ -82,16 +94,9 @@ func (g *Gateway) overload() *frame.Refusal {
 	return nil
 }
 
-// parseGreeting reads the query of section 1 of the protocol. Parameters that it
-// does not know are ignored. problem is for people; empty: none.
-func parseGreeting(query string) (g *greeting, problem string) {
-	if query == "" {
-		return nil, ""
-	}
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		return nil, "the query does not parse"
-	}
+// parseGreeting reads what the query asks for once the connection is open.
+// Parameters that it does not know are ignored. problem is for people; empty: none.
+func parseGreeting(values url.Values) (g *greeting, problem string) {
 	g = &greeting{rooms: values["room"]}
 	for _, name := range g.rooms {
 		if !protocol.ValidRoom(name) {
@@ -100,6 +105,9 @@ func parseGreeting(query string) (g *greeting, problem string) {
 	}
 	since, ok := values["since"]
 	if !ok {
+		if len(g.rooms) == 0 {
+			return nil, ""
+		}
 		return g, ""
 	}
 	if len(since) != 1 || len(g.rooms) != 1 {

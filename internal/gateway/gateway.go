@@ -8,9 +8,11 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
+	"github.com/fanfare-ws/fanfare/internal/auth"
 	"github.com/fanfare-ws/fanfare/internal/broker"
 	"github.com/fanfare-ws/fanfare/internal/loop"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
@@ -33,8 +35,9 @@ type Gateway struct {
 	backlogBytes atomic.Int64 // of backlogs that are not yet sent
 	health       health
 	accepts      sharedBucket
-	fleet        *fleet        // nil: the broker is not shared
-	people       broker.People // nil: the broker keeps none
+	fleet        *fleet  // nil: the broker is not shared
+	people       *people // nil: the broker keeps none
+	revocations  auth.Revocations
 
 	done sync.WaitGroup
 	errs chan error // what ended a goroutine that should have gone on
@@ -50,7 +53,7 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	g := &Gateway{cfg: cfg, errs: make(chan error, cfg.Loops+2)}
 	g.settings.Store(&cfg.Live)
-	g.people, _ = cfg.Broker.(broker.People)
+	g.people = newPeople(g)
 	ln, err := loop.Listen(cfg.Listen, cfg.HeartbeatTimeout)
 	if err != nil {
 		return nil, err
@@ -112,7 +115,11 @@ func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
 
 // Start begins to serve.
 func (g *Gateway) Start() {
+	if shared, ok := g.cfg.Broker.(broker.Fleet); ok {
+		shared.Listen(g.heard)
+	}
 	g.hub.start()
+	g.people.start()
 	g.startFleet()
 	for _, s := range g.shards {
 		g.done.Go(func() { g.report(s.loop.Run()) })
@@ -143,6 +150,7 @@ func (g *Gateway) Stop(ctx context.Context) {
 	}
 	_ = g.server.Close()
 	g.done.Wait()
+	g.people.stop()
 	g.fleet.stop()
 	g.hub.close()
 }
@@ -167,7 +175,21 @@ func (g *Gateway) queuedBytes() int64 {
 	return n
 }
 
+// guestPrefix begins the name of who has none. Nobody can register one that begins
+// so.
+const guestPrefix = "guest-"
+
 // name is what the gateway calls the connection, behind a prefix.
 func (ses *session) name(prefix string) string {
 	return prefix + ses.shard.gw.cfg.ID + "-" + strconv.FormatUint(ses.conn.ID(), 36)
+}
+
+// guest is the connection of a guest of this gateway.
+func (g *Gateway) guest(user string) (connection uint64, ok bool) {
+	id, ok := strings.CutPrefix(user, guestPrefix+g.cfg.ID+"-")
+	if !ok {
+		return 0, false
+	}
+	connection, err := strconv.ParseUint(id, 36, 64)
+	return connection, err == nil
 }

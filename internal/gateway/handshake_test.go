@@ -127,9 +127,11 @@ func TestAWrongVersionIsTold(t *testing.T) {
 }
 
 func TestTheSubprotocolIsChosenAndATokenNeverEchoed(t *testing.T) {
-	s := run(t)
+	i := newIssuer(t)
+	token := "bearer." + i.of("ada")
+	s := run(t, i.trusted)
 	for offer, want := range map[string]string{
-		"fanfare.v1.json": "fanfare.v1.json", "bearer.SECRET, fanfare.v1.json": "fanfare.v1.json", "bearer.SECRET": "", "chat": "", "": "",
+		"fanfare.v1.json": "fanfare.v1.json", token + ", fanfare.v1.json": "fanfare.v1.json", token: "", "chat": "", "": "",
 	} {
 		var headers []string
 		if offer != "" {

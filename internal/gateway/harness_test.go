@@ -30,6 +30,7 @@ type service struct {
 	tap    *tap
 	addr   string
 	halted bool
+	panics float64 // those that the test brings about
 }
 
 // setup is what a test may change before its gateway starts.
@@ -93,7 +94,7 @@ func start(t testing.TB, c *setup) *service {
 			},
 			DedupWindow: c.dedup, Depth: &s.set.BrokerQueue, Refused: &s.set.BrokerRefused,
 		})
-		s.tap.Broker = s.memory
+		s.tap.Broker, s.tap.People = s.memory, s.memory
 		c.Broker = s.tap
 	}
 	var err error
@@ -121,10 +122,13 @@ func (s *service) stop() {
 	default:
 	}
 	for _, name := range []string{"fanfare_connections", "fanfare_handshakes", "fanfare_memberships", "fanfare_rooms",
-		"fanfare_room_log_bytes", "fanfare_queued_reply_bytes", "fanfare_loop_panics_total"} {
+		"fanfare_room_log_bytes", "fanfare_queued_reply_bytes"} {
 		if v := s.metric(name); v != 0 {
 			s.t.Errorf("%s is %v after the gateway has stopped", name, v)
 		}
+	}
+	if n := s.metric("fanfare_loop_panics_total"); n != s.panics {
+		s.t.Errorf("%v panics", n)
 	}
 	if n := s.gw.backlogBytes.Load(); n != 0 {
 		s.t.Errorf("%d bytes of backlogs are counted after the gateway has stopped", n)

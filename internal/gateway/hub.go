@@ -14,7 +14,7 @@ import (
 const (
 	stripes     = 64
 	fillers     = 4 // goroutines that read logs from the broker
-	requesters  = 4 // goroutines that answer history requests
+	requesters  = 4 // goroutines that answer questions
 	requestsMax = 4096
 	// The sweep visits a part of the rooms each time, all of them in sweepParts
 	// times sweepEvery.
@@ -40,7 +40,7 @@ type hub struct {
 	stripes [stripes]stripe
 
 	fills    fillQueue
-	requests chan *historyRequest
+	requests chan question
 }
 
 // stripe is a part of the rooms, by the hash of their names.
@@ -59,7 +59,7 @@ func newHub(g *Gateway) *hub {
 		log:      cfg.Log,
 		shards:   g.shards,
 		seed:     maphash.MakeSeed(),
-		requests: make(chan *historyRequest, requestsMax),
+		requests: make(chan question, requestsMax),
 	}
 	h.remote, _ = cfg.Broker.(broker.Remote)
 	h.fills.wake = make(chan struct{}, 1)

@@ -49,6 +49,10 @@ func (ses *session) join(r *protocol.Request) {
 	if r.HasSince {
 		j.since = &protocol.Position{Epoch: string(r.SinceEpoch), Seq: r.SinceSeq}
 	}
+	if problem := ses.mayJoin(&j, ses.shard.roomName(r.Room)); problem != nil {
+		ses.fail(r.ID, problem)
+		return
+	}
 	if ses.queued >= queuedMost {
 		ses.fail(r.ID, errNoLog)
 		return
@@ -155,6 +159,10 @@ func (lr *localRoom) complete(j *joining) {
 	ses, s := j.session, lr.shard
 	if i := ses.membership([]byte(lr.shared.name)); i >= 0 {
 		ses.rejoin(j.id, ses.rooms[i])
+		return
+	}
+	if problem := ses.mayJoin(j, lr.shared.name); problem != nil { // the token may be another by now
+		ses.fail(j.id, problem)
 		return
 	}
 	if problem := lr.full(j); problem != nil {

@@ -29,6 +29,15 @@ type member struct {
 	cursor  room.Cursor
 }
 
+// roomName makes a string of a room's name, which of a room that is held here
+// costs nothing.
+func (s *shard) roomName(name []byte) string {
+	if lr := s.rooms[string(name)]; lr != nil {
+		return lr.shared.name
+	}
+	return string(name)
+}
+
 // local returns the loop's part of a room, made if need be.
 func (s *shard) local(name []byte) *localRoom {
 	if lr := s.rooms[string(name)]; lr != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/fanfare-ws/fanfare/internal/auth"
 	"github.com/fanfare-ws/fanfare/internal/broker"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
 	"github.com/fanfare-ws/fanfare/internal/protocol"
@@ -28,20 +29,21 @@ func newAnswers() *answers { return answerPool.Get().(*answers) }
 func (ses *session) publish(r *protocol.Request) {
 	s := ses.shard
 	p := broker.Publication{
-		From:   ses.name("guest-"),
+		Room:   s.roomName(r.Room),
+		From:   ses.user(),
 		Event:  string(r.Event),
 		ID:     string(r.PublishID),
 		Data:   bytes.Clone(r.Data),
 		Ticket: &ticket{session: ses, id: bytes.Clone(r.ID)},
 	}
-	if lr := s.rooms[string(r.Room)]; lr != nil {
-		p.Room = lr.shared.name
-		if lr.waits(ses) {
-			lr.hold(ses, &p)
-			return
-		}
-	} else {
-		p.Room = string(r.Room)
+	lr := s.rooms[p.Room]
+	if lr != nil && lr.waits(ses) {
+		lr.hold(ses, &p)
+		return
+	}
+	if !ses.may(auth.Publish, p.Room, lr != nil && ses.memberOf(lr)) {
+		ses.fail(r.ID, errForbidden[auth.Publish])
+		return
 	}
 	s.outbox = append(s.outbox, p)
 }
@@ -65,9 +67,17 @@ func (lr *localRoom) hold(ses *session, p *broker.Publication) {
 	lr.wait(&joining{session: ses, publish: p})
 }
 
-// release lets a publish go that was held, also of a session that is gone.
+// release lets a publish go that was held, also of a session that is gone. Only now
+// it is known whether that is a member.
 func (lr *localRoom) release(j *joining) {
-	j.session.held -= heldPublish + len(j.publish.Data)
+	ses := j.session
+	ses.held -= heldPublish + len(j.publish.Data)
+	if !ses.may(auth.Publish, lr.shared.name, !ses.gone && ses.memberOf(lr)) {
+		if !ses.gone {
+			ses.fail(j.publish.Ticket.(*ticket).id, errForbidden[auth.Publish])
+		}
+		return
+	}
 	lr.shard.outbox = append(lr.shard.outbox, *j.publish)
 }
 

@@ -13,6 +13,7 @@ type session struct {
 	shard    *shard
 	conn     *loop.Conn
 	greeting *greeting // until it is open
+	caller   *caller   // nil: a guest
 	rooms    []membership
 	pending  int // rooms with joins that wait for a log
 	queued   int // requests that wait so
@@ -41,12 +42,15 @@ func (ses *session) open() {
 	s, cfg := ses.shard, &ses.shard.gw.cfg
 	limits := &s.gw.live().Limits
 	s.payload = protocol.AppendWelcome(s.payload[:0], protocol.Welcome{
-		Connection: ses.name("c-"), User: ses.name("guest-"), Gateway: cfg.ID,
+		Connection: ses.name("c-"), User: ses.user(), Gateway: cfg.ID,
 		HeartbeatInterval: cfg.HeartbeatInterval, HeartbeatTimeout: cfg.HeartbeatTimeout,
 		MessageBytes: limits.MessageBytes, Rooms: limits.RoomsPerConn,
 	})
 	s.send(ses.conn, s.payload)
 	ses.until = s.gw.lifetime(s.loop.Now())
+	if ses.caller != nil {
+		s.expiries.add(ses.caller)
+	}
 	g := ses.greeting
 	ses.greeting = nil
 	if g == nil {
@@ -91,6 +95,10 @@ func (ses *session) message(payload []byte) {
 		ses.publish(r)
 	case protocol.TypeHistory:
 		ses.askHistory(r)
+	case protocol.TypeMembers:
+		ses.askMembers(r)
+	case protocol.TypeAuth:
+		ses.authenticate(r)
 	default:
 		ses.fail(r.ID, &protocol.Error{Code: protocol.UnknownType, Message: "unknown type", Field: "type"})
 	}
@@ -179,6 +187,9 @@ func (ses *session) moved(lr *localRoom, at int) {
 // closed ends the session: nothing of it stays.
 func (ses *session) closed() {
 	ses.gone = true
+	if ses.caller != nil {
+		ses.shard.expiries.remove(ses.caller)
+	}
 	for _, m := range ses.rooms {
 		m.room.remove(m.at)
 		m.room.leaveIfEmpty()

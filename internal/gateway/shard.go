@@ -27,9 +27,11 @@ type shard struct {
 	blocked  map[*loop.Conn]struct{}
 	outbox   []broker.Publication // of this turn
 	waiting  int                  // joins that wait for a log
-	leaving  []*loop.Conn         // to be sent away by a drain, the last first
-	sample   int                  // where the next sample of queues begins
-	relieved int64                // until when what relieve ended may still hold its queue
+	expiries expiries
+	hunt     hunt
+	leaving  []*loop.Conn // to be sent away by a drain, the last first
+	sample   int          // where the next sample of queues begins
+	relieved int64        // until when what relieve ended may still hold its queue
 
 	// Scratch.
 	decoder  protocol.Decoder
@@ -95,8 +97,12 @@ func (s *shard) Posted(posts []any) {
 			s.grown(p)
 		case *answers:
 			s.answer(p)
-		case *historyReply:
-			p.session.history(p)
+		case *reply:
+			p.send()
+		case huntRevoked:
+			s.hunt.next.revoked = true
+		case huntUser:
+			s.hunted(p)
 		case drainSome:
 			s.drainSome(int(p))
 		case shedSome:
@@ -126,9 +132,10 @@ const (
 	flushTurn  = 2048
 )
 
-// Turn is loop.Handler's: it hands what was published to the broker and writes
-// to the members of rooms that have grown.
+// Turn is loop.Handler's: it hands what was published to the broker, writes to the
+// members of rooms that have grown, and goes on looking for who must end.
 func (s *shard) Turn() (more bool) {
+	hunting := s.hunts()
 	if len(s.outbox) > 0 {
 		s.hub.broker.Publish(s.outbox)
 		clear(s.outbox)
@@ -146,7 +153,7 @@ func (s *shard) Turn() (more bool) {
 	}
 	if s.next == len(s.dirty) {
 		s.dirty, s.next = s.dirty[:0], 0
-		return false
+		return hunting
 	}
 	if s.next > len(s.dirty)/2 {
 		n := copy(s.dirty, s.dirty[s.next:])

@@ -12,6 +12,7 @@ import (
 // connection, and a test may replace what passes.
 type tap struct {
 	broker.Broker
+	broker.People
 
 	// Set before the gateway starts; called on the broker's goroutine or the
 	// reader's. nil passes everything on.
@@ -21,6 +22,7 @@ type tap struct {
 	reading    func(broker.Query) error
 	read       func(broker.Query, broker.Page) broker.Page
 	published  func([]broker.Result) []broker.Result
+	onReady    func()
 
 	mu    sync.Mutex
 	ready error
@@ -35,6 +37,9 @@ func (b *tap) Start(s broker.Sink) {
 }
 
 func (b *tap) Ready() error {
+	if b.onReady != nil {
+		b.onReady()
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.ready != nil {

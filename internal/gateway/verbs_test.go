@@ -333,7 +333,7 @@ func TestEveryErrorCodeAndTheConnectionStaysOpen(t *testing.T) {
 		{`{"type":"publish","payload":{"room":"r","data":1,"id":""}}`, "invalid_request", "id"},
 		{`{"type":"publish","payload":{"room":"r","data":1,"event":""}}`, "invalid_request", "event"},
 		{`{"type":"history","payload":{"room":"r","limit":1001}}`, "invalid_request", "limit"},
-		{`{"type":"nope"}`, "unknown_type", "type"}, {`{"type":"auth","payload":{"token":"x"}}`, "unknown_type", "type"},
+		{`{"type":"nope"}`, "unknown_type", "type"}, {`{"type":"auth","payload":{"token":"x"}}`, "unauthorized", "token"},
 		{`{"type":"ping","version":2}`, "unsupported_version", "version"}, {`{"type":"ping","version":"1"}`, "invalid_request", "version"},
 		{`{"type":"leave","payload":{"room":"full"}}`, "not_joined", "room"},
 		{`{"type":"join","payload":{"room":"full"}}`, "limit_exceeded", "room"},

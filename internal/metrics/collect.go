@@ -1,6 +1,10 @@
 package metrics
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // series is one exported series: its description, and how a scrape reads it.
 type series struct {
@@ -10,14 +14,14 @@ type series struct {
 
 // Describe sends the description of every series.
 func (s *Set) Describe(out chan<- *prometheus.Desc) {
-	for _, x := range all {
+	for _, x := range slices.Concat(all, users) {
 		out <- x.desc
 	}
 }
 
 // Collect reads every series; loops are summed.
 func (s *Set) Collect(out chan<- prometheus.Metric) {
-	for _, x := range all {
+	for _, x := range slices.Concat(all, users) {
 		x.collect(s, x.desc, out)
 	}
 }

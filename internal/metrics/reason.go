@@ -26,6 +26,9 @@ const (
 	CloseAge                             // gateway: 1012, older than connections may be
 	CloseShutdown                        // gateway: 1001, left over at the end of a drain
 	CloseInternal                        // gateway: 1011, a fault of ours
+	CloseTokenExpired                    // gateway: 4001
+	CloseTokenRevoked                    // gateway: 4001
+	CloseOperator                        // gateway: 4005, a backend asked for it
 	closeReasons
 )
 
@@ -50,6 +53,9 @@ var closeNames = [closeReasons]struct{ side, reason string }{
 	CloseAge:          {"gateway", "age"},
 	CloseShutdown:     {"gateway", "shutdown"},
 	CloseInternal:     {"gateway", "internal"},
+	CloseTokenExpired: {"gateway", "token_expired"},
+	CloseTokenRevoked: {"gateway", "token_revoked"},
+	CloseOperator:     {"gateway", "operator"},
 }
 
 // String is the reason's label.
@@ -174,7 +180,7 @@ var acceptNames = [acceptErrors]string{"descriptors", "memory", "other"}
 var rejectNames = []string{
 	"bad_request", "head_too_large", "too_many_headers", "body", "version", "key", "method", "proxy_header",
 	"timeout", "closed", "handshakes", "handshakes_per_address", "connections", "queued_bytes",
-	"origin", "origin_missing", "query", "path", "draining", "not_ready", "accept_rate", "other",
+	"origin", "origin_missing", "query", "path", "token", "token_missing", "tokens", "draining", "not_ready", "accept_rate", "other",
 }
 
 var rejectIndex = indexOf(rejectNames)

@@ -30,6 +30,8 @@ type Set struct {
 	HTTPInFlight   Gauge // calls of the HTTP API that are being answered
 	httpRequests   [httpCalls][len(statusClasses)]Counter
 
+	Users
+
 	loops    []*Loop
 	registry *prometheus.Registry
 }
