@@ -64,6 +64,7 @@ func gatewayCommand(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	flags := append([]string{"serve", "--listen", listen, "--admin-listen", "127.0.0.1:0", "--log-level", "error"}, args[1:]...)
 	held.Cmd = exec.Command(path, flags...)
+	held.Dir = ts.MkAbs(".")
 	for _, name := range []string{"PATH", "GOCOVERDIR"} {
 		held.Env = append(held.Env, name+"="+ts.Getenv(name))
 	}

@@ -121,11 +121,12 @@ func (r *reloader) try() (metrics.ConfigReload, error) {
 		r.on.log.Info("configuration unchanged")
 		return metrics.ReloadUnchanged, nil
 	}
-	next, err := newSettings(c)
+	next, err := newSettings(c, r.now, r.on.set, r.on.log)
 	if err != nil {
 		return metrics.ReloadFailed, err
 	}
 	r.on.put(next)
+	r.now.retire()
 	r.now, r.files = next, r.seen
 	r.on.log.Info("configuration applied", "keys", strings.Join(keys, " "), "files", strings.Join(files, " "))
 	return metrics.ReloadApplied, nil

@@ -13,7 +13,9 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/fanfare-ws/fanfare/internal/auth"
 	"github.com/fanfare-ws/fanfare/internal/config"
+	"github.com/fanfare-ws/fanfare/internal/metrics"
 )
 
 func write(t *testing.T, file, text string) string {
@@ -247,11 +249,12 @@ func newReloading(t *testing.T, text string) *reloading {
 		t.Fatal(err)
 	}
 	files := printsOf(c.Files())
-	s, err := newSettings(c)
+	log, set := slog.New(slog.NewTextHandler(r.log, nil)), metrics.NewSet("", metrics.NewLoops(c.LoopCount()))
+	s, err := newSettings(c, nil, set, log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	on, err := newGateway(s, slog.New(slog.NewTextHandler(r.log, nil)), new(slog.LevelVar))
+	on, err := newGateway(s, set, log, new(slog.LevelVar))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -362,11 +365,11 @@ func TestEveryLiveKeyIsPutIntoForce(t *testing.T) {
 			return
 		}
 		found++
-		was, err := newSettings(before)
+		was, err := newSettings(before, nil, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		is, err := newSettings(after)
+		is, err := newSettings(after, nil, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -376,5 +379,52 @@ func TestEveryLiveKeyIsPutIntoForce(t *testing.T) {
 	})
 	if found < 18 {
 		t.Errorf("%d keys were tried", found)
+	}
+}
+
+// A secret is changed by giving both for a while. One that cannot be read changes
+// nothing.
+func TestSecretsOfTokensAreReloaded(t *testing.T) {
+	dir := t.TempDir()
+	secret := func(name, text string) string {
+		file := filepath.Join(dir, name)
+		write(t, file, text)
+		return file
+	}
+	old, next := secret("old", "0123456789abcdef0123456789abcdef"), secret("next", "fedcba9876543210fedcba9876543210")
+	r := newReloading(t, "auth: {required: true, hs256_secret_file: ["+old+"]}\n")
+	takes := func(file string) bool {
+		signer, err := auth.SecretSigner(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		token, err := signer.Sign(auth.Claims{Subject: "ada", Expires: time.Now().Add(time.Hour)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = r.now.live.Auth.Verifier.Verify(token)
+		return err == nil
+	}
+	if !takes(old) || takes(next) || !r.now.live.Auth.Required {
+		t.Fatalf("%+v", r.now.live.Auth)
+	}
+	write(t, r.file, "auth: {hs256_secret_file: ["+old+", "+next+"]}\n")
+	r.reload()
+	if !takes(old) || !takes(next) || r.now.live.Auth.Required {
+		t.Errorf("both are given: %v %v %+v", takes(old), takes(next), r.now.live.Auth)
+	}
+	write(t, next, "short")
+	r.reload()
+	if !strings.Contains(r.log.String(), "not applied") {
+		t.Errorf("%s", r.log)
+	}
+	write(t, next, "fedcba9876543210fedcba9876543210")
+	if !takes(next) {
+		t.Error("a secret that could not be read ended the one before")
+	}
+	write(t, r.file, "auth: {hs256_secret_file: ["+next+"]}\n")
+	r.reload()
+	if takes(old) || !takes(next) {
+		t.Error("the old one still counts, or the new one does not")
 	}
 }

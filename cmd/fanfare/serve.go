@@ -68,11 +68,12 @@ func serve(load func() (*config.Config, error)) error {
 	level.Set(c.Log.Level)
 	log := newLogger(c, level)
 	files := printsOf(c.Files()) // before what they hold is put to use: a change after this is seen
-	s, err := newSettings(c)
+	set := metrics.NewSet(readBuild().Version, metrics.NewLoops(c.LoopCount()))
+	s, err := newSettings(c, nil, set, log)
 	if err != nil {
 		return usageError(err)
 	}
-	r, err := newGateway(s, log, level)
+	r, err := newGateway(s, set, log, level)
 	if err != nil {
 		return usageError(err)
 	}
@@ -148,11 +149,11 @@ func newLogger(c *config.Config, level slog.Leveler) *slog.Logger {
 }
 
 // newGateway makes the gateway that s describes.
-func newGateway(s *settings, log *slog.Logger, level *slog.LevelVar) (*service, error) {
+func newGateway(s *settings, set *metrics.Set, log *slog.Logger, level *slog.LevelVar) (*service, error) {
 	c := s.config
 	p := parts{
 		classes: new(atomic.Pointer[gateway.Classes]),
-		set:     metrics.NewSet(readBuild().Version, metrics.NewLoops(c.LoopCount())),
+		set:     set,
 		relay:   metrics.NewRelay(),
 		id:      gatewayID(),
 		log:     log,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"path/filepath"
 	"reflect"
 	"testing"
 	"time"
@@ -18,17 +19,20 @@ func TestEverythingThatIsConfiguredReachesTheGateway(t *testing.T) {
 	c.Echo, c.Origins, c.Rooms = true, []string{"*"}, []config.RoomClass{{Match: "*"}}
 	c.AcceptRate, c.Rebalance.Enabled, c.MaxConnectionAge = 1, true, time.Hour
 	c.Limits.MembersPerRoom = 1
+	secret := filepath.Join(t.TempDir(), "secret")
+	write(t, secret, "0123456789abcdef0123456789abcdef")
+	c.Auth.Required, c.Auth.HS256SecretFiles = true, []string{secret}
 	c.OriginRequired, c.ProxyProtocol, c.TrustedProxies = true, true, []string{"10.0.0.0/8"}
 	p := parts{
 		set: metrics.NewSet("", metrics.NewLoops(1)), relay: metrics.NewRelay(),
 		id: "id", log: slog.New(slog.DiscardHandler),
 	}
-	now, err := newSettings(c)
+	now, err := newSettings(c, nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	g := gatewayConfig(now, p, memory.New(memory.Config{}))
-	for _, v := range []reflect.Value{reflect.ValueOf(g), reflect.ValueOf(g.Limits), reflect.ValueOf(g.Edge)} {
+	for _, v := range []reflect.Value{reflect.ValueOf(g), reflect.ValueOf(g.Limits), reflect.ValueOf(g.Edge), reflect.ValueOf(g.Auth)} {
 		for i := range v.NumField() {
 			if v.Field(i).IsZero() {
 				t.Errorf("%s.%s is not set", v.Type(), v.Type().Field(i).Name)

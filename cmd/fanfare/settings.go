@@ -1,10 +1,14 @@
 package main
 
 import (
+	"log/slog"
+
+	"github.com/fanfare-ws/fanfare/internal/auth"
 	"github.com/fanfare-ws/fanfare/internal/broker"
 	"github.com/fanfare-ws/fanfare/internal/broker/memory"
 	"github.com/fanfare-ws/fanfare/internal/config"
 	"github.com/fanfare-ws/fanfare/internal/gateway"
+	"github.com/fanfare-ws/fanfare/internal/metrics"
 )
 
 // settings is all that a reload replaces, built whole before any of it is put
@@ -14,10 +18,27 @@ type settings struct {
 	live   gateway.Live
 }
 
-// newSettings builds what c says. An error names what is wrong with the files that
-// it names.
-func newSettings(c *config.Config) (*settings, error) {
-	return &settings{config: c, live: gatewayLive(c, roomClasses(c))}, nil
+// newSettings builds what c says, in the place of what was before; nil: nothing. An
+// error names what is wrong with the files that it names.
+func newSettings(c *config.Config, before *settings, set *metrics.Set, log *slog.Logger) (*settings, error) {
+	var trusted *auth.Verifier
+	if before != nil {
+		trusted = before.live.Auth.Verifier
+	}
+	v, err := newVerifier(c, trusted, set, log)
+	if err != nil {
+		return nil, err
+	}
+	s := &settings{config: c, live: gatewayLive(c, roomClasses(c))}
+	s.live.Auth = gateway.Auth{Verifier: v, Required: c.Auth.TokenNeeded()}
+	return s, nil
+}
+
+// retire ends what was in force and is not any more.
+func (s *settings) retire() {
+	if v := s.live.Auth.Verifier; v != nil {
+		v.Close()
+	}
 }
 
 // service is a gateway and what else of the process settings are put into force

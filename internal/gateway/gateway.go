@@ -153,6 +153,9 @@ func (g *Gateway) Stop(ctx context.Context) {
 	g.people.stop()
 	g.fleet.stop()
 	g.hub.close()
+	if v := g.live().Auth.Verifier; v != nil {
+		v.Close()
+	}
 }
 
 // Connections is how many WebSockets are open.

@@ -14,7 +14,7 @@ import (
 
 // Auth is whose tokens are believed, and whether one is needed.
 type Auth struct {
-	Verifier *auth.Verifier // nil: no token verifies
+	Verifier *auth.Verifier // nil: no token verifies; Gateway.Stop closes it
 	Required bool           // refuse who has no token
 }
 
