@@ -29,6 +29,7 @@ type Gateway struct {
 	gate     *loop.Gate
 	plain    *handoff
 	server   *http.Server
+	streams  streams
 
 	settings     atomic.Pointer[Live]
 	draining     atomic.Bool
@@ -51,7 +52,7 @@ func New(cfg Config) (*Gateway, error) {
 	if cfg.Relay == nil {
 		cfg.Relay = metrics.NewRelay()
 	}
-	g := &Gateway{cfg: cfg, errs: make(chan error, cfg.Loops+2)}
+	g := &Gateway{cfg: cfg, errs: make(chan error, cfg.Loops+2), streams: streams{open: &cfg.Metrics.EventStreams}}
 	g.settings.Store(&cfg.Live)
 	g.people = newPeople(g)
 	ln, err := loop.Listen(cfg.Listen, cfg.HeartbeatTimeout)
@@ -61,6 +62,7 @@ func New(cfg Config) (*Gateway, error) {
 	g.listener = ln
 	g.plain = newHandoff(ln.Addr())
 	g.server = newPlainServer(cfg.Public, cfg.Log)
+	g.server.ConnContext = g.withDoor
 	if err := g.makeLoops(); err != nil {
 		return nil, errors.Join(err, ln.Close())
 	}
@@ -150,6 +152,7 @@ func (g *Gateway) Stop(ctx context.Context) {
 	}
 	_ = g.server.Close()
 	g.done.Wait()
+	g.streams.close()
 	g.people.stop()
 	g.fleet.stop()
 	g.hub.close()

@@ -32,12 +32,16 @@ func (c *Conn) Proxied() bool { return c.flags&flagProxied != 0 }
 func (l *Loop) trusted(a netip.Addr) bool { return l.cfg.Trusted != nil && l.cfg.Trusted(a) }
 
 // enter has the gate count c: in all, and for its address unless that is a
-// proxy's, behind which everyone is.
-func (l *Loop) enter(c *Conn) *frame.Refusal {
+// proxy's, behind which everyone is. Who is at the other end of an inner
+// connection is as trusted as a proxy, and speaks for that address.
+func (l *Loop) enter(c *Conn, inner bool) *frame.Refusal {
 	addr := c.Client().Addr()
+	if inner {
+		c.flags |= flagProxied
+	}
 	if l.trusted(addr) {
 		c.flags |= flagProxied
-		if l.cfg.ProxyProtocol {
+		if l.cfg.ProxyProtocol && !inner {
 			c.flags |= flagPreface
 		}
 		addr = netip.Addr{}

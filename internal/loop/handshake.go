@@ -45,7 +45,8 @@ func (l *Loop) adopt(a adoption) {
 		l.failed(c, err)
 		return
 	}
-	if refusal := l.enter(c); refusal != nil {
+	refusal := l.enter(c, a.inner)
+	if refusal != nil {
 		l.refuse(c, refusal)
 		return
 	}
@@ -189,7 +190,9 @@ func (l *Loop) plain(c *Conn, b []byte) {
 		leave()
 		return
 	}
-	l.cfg.Plain(&plainConn{Conn: conn, client: c.Client(), read: append([]byte(nil), b...), leave: leave})
+	l.cfg.Plain(&plainConn{
+		Conn: conn, client: c.Client(), proxied: c.Proxied(), read: append([]byte(nil), b...), leave: leave,
+	})
 }
 
 // keepPlace lets c's place at the gate be given back later than its handshake is
@@ -204,13 +207,21 @@ func (l *Loop) keepPlace(c *Conn) (leave func()) {
 }
 
 // plainConn yields first what the loop has read. It has a place at the gate until
-// it is closed.
+// it is closed or Settle is called.
 type plainConn struct {
 	net.Conn
-	client netip.AddrPort
-	read   []byte
-	leave  func()
+	client  netip.AddrPort
+	proxied bool
+	read    []byte
+	leave   func()
 }
+
+// Settle gives the place at the gate back: who is there now counts as a
+// connection.
+func (p *plainConn) Settle() { p.leave() }
+
+// Proxied is Conn.Proxied's.
+func (p *plainConn) Proxied() bool { return p.proxied }
 
 // RemoteAddr is Conn.Client's: that of whom the request is from.
 func (p *plainConn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(p.client) }

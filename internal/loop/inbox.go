@@ -22,8 +22,9 @@ type inbox struct {
 }
 
 type adoption struct {
-	fd   int
-	peer netip.AddrPort
+	fd    int
+	peer  netip.AddrPort
+	inner bool // is of a pair made by Connect
 }
 
 // sparedPosts is the size above which a slice of posts is not kept.
@@ -46,11 +47,12 @@ func (l *Loop) Post(v any) {
 
 // Adopt gives a non-blocking socket to the loop, which owns it from now on. It
 // never blocks, and any goroutine may call it. A loop that stops closes it.
-func (l *Loop) Adopt(fd int, peer netip.AddrPort) {
+func (l *Loop) Adopt(fd int, peer netip.AddrPort) { l.adoptLater(adoption{fd: fd, peer: peer}) }
+
+func (l *Loop) adoptLater(a adoption) {
 	l.conns.Add(1)
 	l.inbox.mu.Lock()
 	defer l.inbox.mu.Unlock()
-	a := adoption{fd: fd, peer: peer}
 	if l.inbox.closed {
 		l.decline(a)
 		return

@@ -28,6 +28,8 @@ func (s *Set) Collect(out chan<- prometheus.Metric) {
 
 var all = []series{
 	loopGauge("fanfare_connections", "Open WebSocket connections.", func(l *Loop) *Gauge { return &l.Connections }),
+	gauge("fanfare_sse_streams", "Rooms being served as Server-Sent Events, each of which is one of the open WebSocket connections too.",
+		func(s *Set) *Gauge { return &s.EventStreams }),
 	loopGauge("fanfare_handshakes", "Sockets whose handshake is not complete.", func(l *Loop) *Gauge { return &l.Handshakes }),
 	loopCounter("fanfare_connections_opened_total", "Connections upgraded.", func(l *Loop) *Counter { return &l.Opened }),
 	closedConnections(),

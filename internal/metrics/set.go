@@ -27,6 +27,7 @@ type Set struct {
 	jwksRefreshes  [jwksRefreshes]Counter
 	configReloads  [configReloads]Counter
 	configLoaded   Gauge // Unix seconds
+	EventStreams   Gauge // rooms served as Server-Sent Events
 	HTTPInFlight   Gauge // calls of the HTTP API that are being answered
 	httpRequests   [httpCalls][len(statusClasses)]Counter
 

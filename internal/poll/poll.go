@@ -12,6 +12,7 @@ package poll
 
 import (
 	"errors"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -92,6 +93,33 @@ func SetSocketOptions(fd int, o SocketOptions) error {
 		return setUserTimeout(fd, o.UserTimeout)
 	}
 	return nil
+}
+
+// Pair makes two non-blocking sockets, each the other's end. buffer is what each
+// direction may hold, which the kernel doubles.
+func Pair(buffer int) (a, b int, err error) {
+	// A child forked meanwhile would hold both ends open.
+	syscall.ForkLock.RLock()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(fds[0])
+		unix.CloseOnExec(fds[1])
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return -1, -1, err
+	}
+	for _, fd := range fds {
+		err = errors.Join(err, unix.SetNonblock(fd, true),
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, buffer),
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, buffer))
+	}
+	if err != nil {
+		_ = unix.Close(fds[0])
+		_ = unix.Close(fds[1])
+		return -1, -1, err
+	}
+	return fds[0], fds[1], nil
 }
 
 // CloseWrite shuts the writing side of fd: what was written still goes out, and
