@@ -118,7 +118,7 @@ type Revoker interface {
 const MostRevocations = 10000
 
 // Revocation says that tokens are not valid any more: one by its id, or those of
-// a user that were issued up to Before.
+// a user that were issued up to Before. Times are kept to the millisecond.
 type Revocation struct {
 	TokenID string    `json:"jti,omitempty"`
 	User    string    `json:"user,omitempty"`

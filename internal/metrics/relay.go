@@ -71,10 +71,18 @@ const (
 	RedisFleet
 	RedisControl
 	RedisSubscribe
+	RedisPresence
+	RedisNames
+	RedisRevocations
+	RedisEvents
+	RedisReap
 	redisCommands
 )
 
-var redisCommandNames = [redisCommands]string{"publish", "range", "tails", "renew", "forget", "probe", "fleet", "control", "subscribe"}
+var redisCommandNames = [redisCommands]string{
+	"publish", "range", "tails", "renew", "forget", "probe", "fleet", "control", "subscribe",
+	"presence", "names", "revocations", "events", "reap",
+}
 
 // ReconnectReason is why a subscriber's connection ended.
 type ReconnectReason uint8

@@ -64,7 +64,14 @@ func Run(t *testing.T, new New) {
 // awaited, a few seconds in all.
 func RunRealTime(t *testing.T, new New) {
 	s := setting{new: new, unit: 2 * time.Second}
-	s.run(t, messageTests)
+	s.run(t, messageTests, peopleTests)
+}
+
+// RunShared tests brokers of several gateways, which live by the real clock and
+// share what they keep.
+func RunShared(t *testing.T, new New) {
+	s := setting{new: new, unit: 2 * time.Second}
+	s.run(t, sharedTests)
 }
 
 // setting is how the suite runs.

@@ -82,6 +82,7 @@ func (c *crowd) revocation(token, user string, d time.Duration) broker.Revocatio
 	if c.clock != nil {
 		now = c.clock.Now()
 	}
+	now = now.Truncate(time.Millisecond)
 	r := broker.Revocation{TokenID: token, User: user, Until: now.Add(d)}
 	if user != "" {
 		r.Before = now

@@ -34,6 +34,7 @@ type crowd struct {
 	*rig
 	broker.People
 	gateway string
+	store   string
 }
 
 // crowd starts a broker whose store no other test knows, unless o names one.
@@ -47,7 +48,7 @@ func (s setting) crowd(t *testing.T, o Options) *crowd {
 	if !ok {
 		t.Fatalf("%T is no broker.People", r.Broker)
 	}
-	return &crowd{rig: r, People: people, gateway: strings.ToLower(rand.Text()[:10])}
+	return &crowd{rig: r, People: people, store: o.Store, gateway: strings.ToLower(rand.Text()[:10])}
 }
 
 func newStore() string { return "t" + strings.ToLower(rand.Text()[:12]) }

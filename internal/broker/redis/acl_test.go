@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/fanfare-ws/fanfare/internal/broker"
 )
@@ -30,7 +31,8 @@ func (p *pages) has(s string) bool {
 // The least that a user needs, on a standalone server.
 const least = "+get +set +del +type +time +ping +hello +select +client|setname +eval +evalsha +script|load " +
 	"+publish +subscribe +unsubscribe +xadd +xtrim +xrange +xrevrange +pexpire +pttl " +
-	"+zadd +zrem +zrange +zrangebyscore +hset +hget +hdel"
+	"+zadd +zrem +zrange +zrangebyscore +zscore +zcard +hset +hget +hdel +hgetall +hlen +hrandfield " +
+	"+sadd +srem +spop +srandmember +exists"
 
 func TestWorksWithTheLeastOfRights(t *testing.T) {
 	t.Parallel()
@@ -42,7 +44,7 @@ func TestWorksWithTheLeastOfRights(t *testing.T) {
 	s.do(args...)
 	var log pages
 	r := newRig(t, Config{
-		URL: "redis://fan:pass%20word@" + s.addr(), Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		URL: "redis://fan:pass%20word@" + s.addr(), Events: 10, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	r.subscribe("a")
 	r.ready()
@@ -59,12 +61,42 @@ func TestWorksWithTheLeastOfRights(t *testing.T) {
 	if got, err := r.Members(t.Context()); err != nil || len(got) != 1 {
 		t.Error(got, err)
 	}
+	rightsOfPeople(t, r)
 	if err := r.Withdraw(t.Context(), "g"); err != nil {
 		t.Error(err)
 	}
 	eventually(t, "settings not looked at", func() bool { return log.has("redis settings not looked at") })
 	if log.has("breaks a promise") || log.has("pass word") || log.has("pass%20word") {
 		t.Errorf("logged:\n%s", log.text.String())
+	}
+}
+
+// rightsOfPeople does all that there is to do with people.
+func rightsOfPeople(t *testing.T, r *rig) {
+	t.Helper()
+	ctx := t.Context()
+	users := []broker.RoomUsers{{Room: "a", Users: []broker.UserConnections{{User: "ada", Connections: 1}}}}
+	claim := broker.NameClaim{Name: "ada", Connection: "c", Gateway: "g"}
+	revocation := broker.Revocation{TokenID: "x", Until: time.Now().Add(time.Hour)}
+	errs := map[string]error{
+		"presence":    r.SetPresence(ctx, "g", users),
+		"connections": r.Connections(ctx, "g", []broker.ConnectionChange{{Connection: "c"}, {Connection: "d", Ended: true}}),
+		"revoke":      r.Revoke(ctx, revocation),
+		"extend":      r.extendPresence([]string{"a"}),
+	}
+	_, errs["online"] = r.Online(ctx, "a", "", 1)
+	_, errs["counts"] = r.OnlineCounts(ctx, []string{"a"})
+	_, _, errs["rooms"] = r.ActiveRooms(ctx, "", 1)
+	_, errs["claim"] = r.ClaimName(ctx, claim)
+	errs["release"] = r.ReleaseName(ctx, claim, time.Second)
+	_, errs["revocations"] = r.Revocations(ctx)
+	_, _, errs["events"] = r.Events(ctx, "", 1)
+	_, _, errs["events from now on"] = r.Events(ctx, "$", 1)
+	_, errs["reap"] = r.Reap(ctx)
+	for name, err := range errs {
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -15,7 +16,7 @@ import (
 	"github.com/fanfare-ws/fanfare/internal/broker"
 )
 
-// Broker implements broker.Broker and broker.Fleet on Redis.
+// Broker implements broker.Broker, broker.Fleet and broker.People on Redis.
 type Broker struct {
 	// Immutable after New.
 	cfg       Config
@@ -40,7 +41,13 @@ type Broker struct {
 
 	// Set before the goroutines begin.
 	sink     broker.Sink
-	listener func(message []byte) // nil: nobody takes control messages
+	listener func(message []byte)       // nil: nobody takes control messages
+	watch    func(broker.PresenceEvent) // nil: nobody watches
+
+	standingMu sync.Mutex
+	standing   map[string]*standings // by gateway
+	owed       owed
+	revoked    revoked
 
 	mu      sync.Mutex
 	started bool
@@ -62,7 +69,8 @@ func New(cfg Config) (*Broker, error) {
 	}
 	b := &Broker{
 		cfg: cfg, sharded: cfg.Mode == Cluster, publish: "PUBLISH",
-		id: strings.ToLower(crand.Text()[:16]), client: goredis.NewUniversalClient(options), master: m,
+		standing: make(map[string]*standings),
+		id:       strings.ToLower(crand.Text()[:16]), client: goredis.NewUniversalClient(options), master: m,
 	}
 	b.refusals.init(b)
 	b.fencing.init(b)
@@ -230,7 +238,9 @@ func (b *Broker) keep() {
 			return
 		case <-ticks.C:
 			for _, s := range b.shards {
-				if _, err := b.Tails(b.ctx, s.wanted()); err != nil {
+				rooms := s.wanted()
+				_, err := b.Tails(b.ctx, rooms)
+				if err = errors.Join(err, b.extendPresence(rooms)); err != nil {
 					b.cfg.Log.Warn("rooms not kept alive", "error", err)
 				}
 			}

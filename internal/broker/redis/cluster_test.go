@@ -54,13 +54,21 @@ func addresses(nodes []*server) []string {
 }
 
 func TestContractCluster(t *testing.T) {
+	brokertest.RunRealTime(t, newOnCluster(t))
+}
+
+func TestContractOfSeveralGatewaysOnACluster(t *testing.T) {
+	brokertest.RunShared(t, newOnCluster(t))
+}
+
+func newOnCluster(t *testing.T) brokertest.New {
 	nodes := startCluster(t, 3, 0)
-	brokertest.RunRealTime(t, func(t *testing.T, o brokertest.Options) broker.Broker {
+	return func(t *testing.T, o brokertest.Options) broker.Broker {
 		return proven{t, mustNew(t, Config{
-			Mode: Cluster, Addresses: addresses(nodes), Partitions: 8,
-			Bounds: o.Bounds, DedupWindow: o.DedupWindow, Queue: o.Queue,
+			Mode: Cluster, Addresses: addresses(nodes), Partitions: 8, Prefix: o.Store,
+			Bounds: o.Bounds, DedupWindow: o.DedupWindow, Queue: o.Queue, Events: o.Events,
 		})}
-	})
+	}
 }
 
 // ownerOf returns the master of a slot, and its id in the Cluster.

@@ -56,6 +56,10 @@ type Config struct {
 	// not at all.
 	DedupWindow time.Duration
 
+	// Events is about how many lifecycle events each partition keeps; 0: none are
+	// written.
+	Events int
+
 	// Queue and QueueBytes bound the publications that wait, by number (default
 	// 65536) and by bytes of Data (default 64 MiB).
 	Queue      int

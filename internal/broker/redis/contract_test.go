@@ -8,10 +8,20 @@ import (
 )
 
 func TestContractStandalone(t *testing.T) {
+	brokertest.RunRealTime(t, newStandalone(t))
+}
+
+func TestContractOfSeveralGatewaysStandalone(t *testing.T) {
+	brokertest.RunShared(t, newStandalone(t))
+}
+
+func newStandalone(t *testing.T) brokertest.New {
 	s := startServer(t)
-	brokertest.RunRealTime(t, func(t *testing.T, o brokertest.Options) broker.Broker {
-		return proven{t, mustNew(t, Config{URL: s.url(), Bounds: o.Bounds, DedupWindow: o.DedupWindow, Queue: o.Queue})}
-	})
+	return func(t *testing.T, o brokertest.Options) broker.Broker {
+		return proven{t, mustNew(t, Config{
+			URL: s.url(), Prefix: o.Store, Bounds: o.Bounds, DedupWindow: o.DedupWindow, Queue: o.Queue, Events: o.Events,
+		})}
+	}
 }
 
 // proven is a broker that is ready when Start returns.

@@ -94,6 +94,15 @@ func (d *delivery) message(it *item) {
 		d.s.b.sink.Reset(it.room, p)
 		// The new epoch may keep messages already.
 		d.confirmed = append(d.confirmed, it.room)
+	case 'P':
+		e, err := decodePresence(it.room, rest)
+		if err != nil {
+			relay.Junk.Inc()
+			return
+		}
+		if d.s.b.watch != nil {
+			d.s.b.watch(e)
+		}
 	default:
 		relay.Junk.Inc()
 	}

@@ -49,6 +49,34 @@
 // Cluster's slots. Ready is an error when the last proof is older than
 // Config.ProbeTimeout.
 //
+// # People
+//
+// Who is in the rooms is kept in the rooms' partitions: of each room its users in
+// order, for pages that stand who comes and goes, and how many connections each has
+// in all; of each gateway and room the users that are there by it. A gateway says
+// absolute numbers, by rooms and not by connections; the script that takes them
+// finds who came to and left the room over all gateways, tells the room's channel,
+// and writes the lifecycle events into the partition's stream, at one instant. Names
+// and revocations lie in the first partition.
+//
+// All that a gateway says stands under one lease, which Announce renews by one
+// script: nothing is renewed for a room or a user, but once in hours the life of the
+// keys. When it has run out, whoever calls Reap takes back what the gateway said, in
+// bounded steps that each look at the lease again, through the same code that lets
+// users leave. An outage of Redis is nobody's death: leases that were good when it
+// began last until their gateways had time to come back.
+//
+// Calls of a gateway are numbered, and Redis keeps the largest number it has seen.
+// One that was given up and comes late is not taken. Where the number is smaller than
+// one that was answered, by a failover to a replica that lagged or by FLUSHALL, or
+// the lease ran out, Announce says that what was said no longer stands. The gateway
+// then says all again as another holder, a number behind its id: what is said again
+// moves from the old holder without anyone having left, and what is not, goes when
+// the old one's lease runs out some seconds later.
+//
+// Revocations are a table with a version, so that reading it while it is the same
+// costs a GET. A broker gives back those that it knows and Redis has lost.
+//
 // # What a failover may not do in silence
 //
 // Replication lags, so that a replica which is promoted may end a log before what was
@@ -66,7 +94,7 @@
 // there is min-replicas-to-write, and a warning where it is 0.
 //
 // The package never blocks a caller but in Range, Tails, Renew, Forget and the
-// Fleet's methods, which end with their context and at the latest after
-// Config.ReadTimeout. It never uses KEYS, SCAN, patterns or text of users in
-// scripts.
+// Fleet's and the People's methods, which end with their context; each of their round
+// trips ends at the latest after Config.ReadTimeout. It never uses KEYS, SCAN,
+// patterns or text of users in scripts.
 package redis

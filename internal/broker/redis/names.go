@@ -50,6 +50,29 @@ func (n names) control() string           { return n.channels + "control" }
 func (n names) leases() string            { return n.keys + "fleet:leases" }
 func (n names) members() string           { return n.keys + "fleet:members" }
 
+func (n names) records() string { return n.keys + "fleet:records" }
+
+// Of users: the rooms that have some, and of a room its users in order and their
+// connections.
+func (n names) active() string            { return n.keys + "active" }
+func (n names) online(room string) string { return n.keys + "o:" + room }
+func (n names) totals(room string) string { return n.keys + "t:" + room }
+
+// Of a holder: its rooms, its users in a room, its connections and its names.
+func (n names) roomsOf(holder string) string       { return n.keys + "r:" + holder }
+func (n names) connectionsOf(holder string) string { return n.keys + "k:" + holder }
+func (n names) namesOf(holder string) string       { return n.keys + "n:" + holder }
+func (n names) usersOf(holder, room string) string {
+	return n.keys + "u:" + strconv.Itoa(len(holder)) + ":" + holder + ":" + room
+}
+
+func (n names) events() string   { return n.keys + "events" }
+func (n names) claims() string   { return n.keys + "names" }
+func (n names) released() string { return n.keys + "names:released" }
+func (n names) revoked() []string {
+	return []string{n.keys + "revoked", n.keys + "revoked:ends", n.keys + "revoked:version"}
+}
+
 // hashOf spreads rooms over shards: FNV-1a, the same in every gateway.
 func hashOf(room string) uint64 {
 	h := uint64(14695981039346656037)

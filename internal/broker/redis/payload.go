@@ -4,8 +4,10 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"math"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/fanfare-ws/fanfare/internal/broker"
 )
@@ -23,9 +25,16 @@ import (
 //
 //	'M' SEQ(8) len(1) EPOCH entry     a message
 //	'R' SEQ(8) len(1) EPOCH           the log began anew behind this position
+//
+// What is published of a room's users is
+//
+//	'P' COUNT(8) JOINED(2) LEFT(2) len(2) USER ...   as many users as both numbers say
 const version = 1
 
 const maxSeq = 1<<53 - 1
+
+// maxUser bounds the bytes of a user's name in what others publish.
+const maxUser = 1024
 
 var errJunk = errors.New("not in our form")
 
@@ -57,6 +66,39 @@ func decodeReset(s string) (broker.Position, error) {
 	}
 	return p, nil
 }
+
+// decodePresence reads what a channel brought behind its 'P'.
+func decodePresence(room, s string) (broker.PresenceEvent, error) {
+	e := broker.PresenceEvent{Room: room}
+	if len(s) < 12 || integer(s) > math.MaxInt32 {
+		return e, errJunk
+	}
+	e.Count = int(integer(s))
+	joined, left := short(s[8:]), short(s[10:])
+	// Before anything is allocated: each user takes three bytes at least.
+	if joined+left == 0 || 3*(joined+left) > len(s)-12 {
+		return e, errJunk
+	}
+	users := make([]string, joined+left)
+	s = s[12:]
+	for i := range users {
+		if len(s) < 3 || short(s) == 0 || short(s) > min(maxUser, len(s)-2) {
+			return e, errJunk
+		}
+		users[i], s = s[2:2+short(s)], s[2+short(s):]
+		if !utf8.ValidString(users[i]) {
+			return e, errJunk
+		}
+	}
+	if s != "" {
+		return e, errJunk
+	}
+	e.Joined, e.Left = users[:joined:joined], users[joined:]
+	return e, nil
+}
+
+// short reads the first 2 bytes.
+func short(s string) int { return int(s[0])<<8 | int(s[1]) }
 
 // decodeEntry reads the value of a stream's entry. Strings of the message are parts
 // of entry; Data is a copy.

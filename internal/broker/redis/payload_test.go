@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/fanfare-ws/fanfare/internal/broker"
@@ -57,6 +59,50 @@ func TestOtherPayloadsAreRefused(t *testing.T) {
 	}
 }
 
+// presenceOf is what the script makes of a change, behind its 'P'.
+func presenceOf(e broker.PresenceEvent) string {
+	b := binary.BigEndian.AppendUint64(nil, uint64(e.Count))
+	b = binary.BigEndian.AppendUint16(b, uint16(len(e.Joined)))
+	b = binary.BigEndian.AppendUint16(b, uint16(len(e.Left)))
+	for _, user := range append(slices.Clone(e.Joined), e.Left...) {
+		b = append(binary.BigEndian.AppendUint16(b, uint16(len(user))), user...)
+	}
+	return string(b)
+}
+
+func TestChangesOfUsersComeBackAsTheyWere(t *testing.T) {
+	for _, want := range []broker.PresenceEvent{
+		{Room: "a", Joined: []string{"ada", "Zoë"}, Count: 7},
+		{Room: "a", Left: []string{"ada"}},
+		{Room: "a", Joined: []string{"名前"}, Left: []string{strings.Repeat("x", maxUser)}, Count: math.MaxInt32},
+	} {
+		got, err := decodePresence("a", presenceOf(want))
+		if err != nil || got.Room != "a" || got.Count != want.Count || !slices.Equal(got.Joined, want.Joined) || !slices.Equal(got.Left, want.Left) {
+			t.Errorf("%+v became %+v, %v", want, got, err)
+		}
+	}
+}
+
+func TestOtherChangesOfUsersAreRefused(t *testing.T) {
+	good := presenceOf(broker.PresenceEvent{Joined: []string{"ada"}, Left: []string{"bob"}, Count: 1})
+	for name, s := range map[string]string{
+		"empty":          "",
+		"cut":            good[:len(good)-1],
+		"cut in a count": good[:9],
+		"more behind":    good + "x",
+		"nobody":         presenceOf(broker.PresenceEvent{Count: 1}),
+		"no name":        presenceOf(broker.PresenceEvent{Joined: []string{"ada", "", "bob"}}),
+		"a long name":    presenceOf(broker.PresenceEvent{Joined: []string{strings.Repeat("x", maxUser+1)}}),
+		"no UTF-8":       presenceOf(broker.PresenceEvent{Joined: []string{"a\xff"}}),
+		"count past all": presenceOf(broker.PresenceEvent{Joined: []string{"ada"}, Count: math.MaxInt32 + 1}),
+		"many of none":   good[:8] + "\xff\xff\xff\xff",
+	} {
+		if e, err := decodePresence("a", s); err == nil {
+			t.Errorf("%s: %+v", name, e)
+		}
+	}
+}
+
 func TestStampsComeBackFromTheirText(t *testing.T) {
 	for _, stamp := range []uint64{1, 1 << 40, math.MaxUint64} {
 		if text := stampText(stamp); len(text) != 11 || parseStamp(text) != stamp || !validEpoch(text) {
@@ -74,6 +120,7 @@ func FuzzDecode(f *testing.F) {
 	good := entryOf(1, 2, appendBody(nil, &broker.Publication{From: "f", Event: "e", Data: []byte(`1`)}, 3))
 	f.Add("M" + payloadOf(1, "epoch", good))
 	f.Add("R" + payloadOf(1, "epoch", ""))
+	f.Add("P" + presenceOf(broker.PresenceEvent{Joined: []string{"ada"}, Left: []string{"bob"}, Count: 1}))
 	f.Add(good)
 	f.Add("epoch 12")
 	f.Fuzz(func(t *testing.T, s string) {
@@ -85,6 +132,9 @@ func FuzzDecode(f *testing.F) {
 		}
 		if p, err := decodeReset(s[1:]); err == nil && payloadOf(p.Seq, p.Epoch, "") != s[1:] {
 			t.Errorf("%q: %+v", s, p)
+		}
+		if e, err := decodePresence("a", s[1:]); err == nil && presenceOf(e) != s[1:] {
+			t.Errorf("%q: %+v", s, e)
 		}
 		m, err := decodeMessage("a", s[1:])
 		if err != nil {

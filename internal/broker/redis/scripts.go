@@ -24,9 +24,18 @@ type script struct {
 	kind       metrics.RedisCommand
 }
 
+// newScript makes a script of a file, with what those of its kind share before it.
 func newScript(name string, kind metrics.RedisCommand) *script {
+	return joinScript(kind, "room", name)
+}
+
+func newPeopleScript(name string, kind metrics.RedisCommand) *script {
+	return joinScript(kind, "room", "people", name)
+}
+
+func joinScript(kind metrics.RedisCommand, files ...string) *script {
 	var text strings.Builder
-	for _, file := range []string{"room", name} {
+	for _, file := range files {
 		b, err := sources.ReadFile("lua/" + file + ".lua")
 		if err != nil {
 			panic(err) // it is built in
@@ -38,14 +47,30 @@ func newScript(name string, kind metrics.RedisCommand) *script {
 }
 
 var (
-	scriptPublish  = newScript("publish", metrics.RedisPublish)
-	scriptRange    = newScript("range", metrics.RedisRange)
-	scriptTails    = newScript("tails", metrics.RedisTails)
-	scriptRenew    = newScript("renew", metrics.RedisRenew)
-	scriptForget   = newScript("forget", metrics.RedisForget)
-	scriptProbe    = newScript("probe", metrics.RedisProbe)
-	scriptAnnounce = newScript("announce", metrics.RedisFleet)
-	scriptMembers  = newScript("members", metrics.RedisFleet)
+	scriptPublish = newScript("publish", metrics.RedisPublish)
+	scriptRange   = newScript("range", metrics.RedisRange)
+	scriptTails   = newScript("tails", metrics.RedisTails)
+	scriptRenew   = newScript("renew", metrics.RedisRenew)
+	scriptForget  = newScript("forget", metrics.RedisForget)
+	scriptProbe   = newScript("probe", metrics.RedisProbe)
+
+	scriptAnnounce    = newPeopleScript("announce", metrics.RedisFleet)
+	scriptWithdraw    = newPeopleScript("withdraw", metrics.RedisFleet)
+	scriptMembers     = newPeopleScript("members", metrics.RedisFleet)
+	scriptPresence    = newPeopleScript("presence", metrics.RedisPresence)
+	scriptOnline      = newPeopleScript("online", metrics.RedisPresence)
+	scriptCounts      = newPeopleScript("counts", metrics.RedisPresence)
+	scriptActive      = newPeopleScript("active", metrics.RedisPresence)
+	scriptExtend      = newPeopleScript("extend", metrics.RedisPresence)
+	scriptClaim       = newPeopleScript("claim", metrics.RedisNames)
+	scriptRelease     = newPeopleScript("release", metrics.RedisNames)
+	scriptRevoke      = newPeopleScript("revoke", metrics.RedisRevocations)
+	scriptRevocations = newPeopleScript("revocations", metrics.RedisRevocations)
+	scriptConnections = newPeopleScript("connections", metrics.RedisEvents)
+	scriptEvents      = newPeopleScript("events", metrics.RedisEvents)
+	scriptLapsed      = newPeopleScript("lapsed", metrics.RedisReap)
+	scriptReap        = newPeopleScript("reap", metrics.RedisReap)
+	scriptLeave       = newPeopleScript("leave", metrics.RedisReap)
 )
 
 // call makes the command that runs a script: by its hash, or with its text where
@@ -70,10 +95,7 @@ func isUnknownScript(err error) bool { return goredis.HasErrorPrefix(err, "NOSCR
 // run runs a script and returns its answer. An error is one of broker.ErrClosed,
 // the context's, or broker.ErrUnavailable.
 func (b *Broker) run(ctx context.Context, s *script, keys []string, args ...any) (any, error) {
-	if b.ctx.Err() != nil {
-		return nil, broker.ErrClosed
-	}
-	if err := ctx.Err(); err != nil {
+	if err := b.usable(ctx); err != nil {
 		return nil, err
 	}
 	limited, cancel := context.WithTimeout(ctx, b.cfg.ReadTimeout)
@@ -96,6 +118,100 @@ func (b *Broker) run(ctx context.Context, s *script, keys []string, args ...any)
 		return nil, ctx.Err()
 	}
 	return nil, unavailable(err)
+}
+
+// usable says why nothing can be asked for.
+func (b *Broker) usable(ctx context.Context) error {
+	if b.ctx.Err() != nil {
+		return broker.ErrClosed
+	}
+	return ctx.Err()
+}
+
+// call is one run of a script, and what came of it.
+type call struct {
+	partition int // whose keys these are
+	script    *script
+	keys      []string
+	args      []any
+	got       any
+	err       error // none, or Redis's
+}
+
+// runAll runs scripts in one round trip, those of one partition in their order. The
+// error is the first one's, as run has it; the others may have run. Where a
+// partition's server knows none of them they are sent again, with their text; where
+// it knew only some, the rest fail, since they would come after what they were
+// before.
+func (b *Broker) runAll(ctx context.Context, calls []*call) error {
+	if err := b.usable(ctx); err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, b.cfg.ReadTimeout)
+	defer cancel()
+	defer context.AfterFunc(b.ctx, cancel)()
+	begun := time.Now()
+	b.pipeline(limited, calls, false)
+	b.pipeline(limited, unknown(calls), true)
+	var failed error
+	for _, c := range calls {
+		if c.err != nil {
+			failed = c.err
+			break
+		}
+	}
+	b.cfg.Metrics.Command(calls[0].script.kind, time.Since(begun), failed != nil)
+	switch {
+	case failed == nil:
+		return nil
+	case b.ctx.Err() != nil:
+		return broker.ErrClosed
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return unavailable(failed)
+}
+
+// unknown returns the calls of the partitions in which Redis knew no script.
+func unknown(calls []*call) []*call {
+	knew := make(map[int]bool)
+	for _, c := range calls {
+		if !isUnknownScript(c.err) {
+			knew[c.partition] = true
+		}
+	}
+	var all []*call
+	for _, c := range calls {
+		if !knew[c.partition] {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// pipeline sends calls as one. whole: with their text, a script's in the first of
+// its calls to a partition.
+func (b *Broker) pipeline(ctx context.Context, calls []*call, whole bool) {
+	if len(calls) == 0 {
+		return
+	}
+	type place struct {
+		script    *script
+		partition int
+	}
+	sent := make(map[place]bool)
+	pipe := b.client.Pipeline()
+	cmds := make([]command, len(calls))
+	for i, c := range calls {
+		at := place{c.script, c.partition}
+		cmds[i] = c.script.call(ctx, whole && !sent[at], c.keys, c.args...)
+		sent[at] = true
+		_ = pipe.Process(ctx, cmds[i]) // it only queues; errors are read from the commands
+	}
+	_, _ = pipe.Exec(ctx)
+	for i, c := range calls {
+		c.got, c.err = cmds[i].Val(), cmds[i].Err()
+	}
 }
 
 func unavailable(err error) error { return fmt.Errorf("%w: %v", broker.ErrUnavailable, err) }

@@ -1,14 +1,10 @@
--- Lists the gateways whose lease has not run out, and forgets the others.
+-- Lists the gateways whose lease has not run out.
 -- KEYS: as in announce. Returns {member, ...}.
-local now = digits(clock())
-local gone = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 1000)
-if #gone > 0 then
-  redis.call('ZREM', KEYS[1], unpack(gone))
-  redis.call('HDEL', KEYS[2], unpack(gone))
-end
-local ids = redis.call('ZRANGE', KEYS[1], 0, -1)
+own(KEYS[1], 'zset')
+own(KEYS[3], 'hash')
+local holders = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. digits(clock()), '+inf', 'LIMIT', 0, 10000)
 local members = {}
-for i = 1, #ids do
-  members[#members + 1] = redis.call('HGET', KEYS[2], ids[i]) or nil
+for _, holder in ipairs(holders) do
+  members[#members + 1] = redis.call('HGET', KEYS[3], holder) or nil
 end
 return members
