@@ -2,13 +2,15 @@ package api
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/fanfare-ws/fanfare/internal/gateway"
 	"github.com/fanfare-ws/fanfare/internal/webclient"
 )
 
 // Public is what the public port serves beside WebSockets: the demo page and the
-// client at / and /fanfare.js, and the protocol's documents. echo says whether there is a GET /echo.
+// client at / and /fanfare.js, the protocol's documents, and rooms as Server-Sent
+// Events. echo says whether there is a GET /echo.
 func Public(echo bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", webclient.Handler())
@@ -17,7 +19,14 @@ func Public(echo bool) http.Handler {
 	if echo {
 		mux.HandleFunc(gateway.PathEcho, upgradeRequired)
 	}
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Not the mux's, as it makes other paths of names with // and .. in them.
+		if strings.HasPrefix(r.URL.Path, eventsBefore) {
+			events(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 // upgradeRequired answers a request that should have been a WebSocket handshake

@@ -35,6 +35,7 @@ var edges = map[string][]string{
 		"internal/gateway", "internal/auth", "internal/protocol", "internal/webclient", "internal/metrics",
 		"internal/protocol/schema", // which it serves
 		"internal/broker",          // what it asks of the gateway has the broker's values
+		"internal/frame",           // as who serves events it is a client of its own gateway
 	},
 	// A token's subject is a user's name by the protocol's rule.
 	"internal/auth":              {"internal/metrics", "internal/pattern", "internal/protocol"},

@@ -79,6 +79,17 @@ func DecodeServer(msg []byte) (Server, error) {
 	return s, nil
 }
 
+// Payload returns the payload of a message that DecodeServer took, as it stands;
+// nil: it has none.
+func Payload(msg []byte) []byte {
+	for m := (members{object: msg[skipSpace(msg, 0):]}); ; {
+		name, value, ok := m.member()
+		if !ok || string(name) == `"payload"` {
+			return value
+		}
+	}
+}
+
 // serverDecoder keeps the first field that was not as it must be.
 type serverDecoder struct {
 	bad     string

@@ -273,3 +273,13 @@ func BenchmarkDecodeServerMessage(b *testing.B) {
 		}
 	}
 }
+
+func TestAPayloadIsWhatStandsInTheMessage(t *testing.T) {
+	for msg, want := range map[string]string{
+		`{"type":"gap","version":1,"payload":{"a": [1]}}`: `{"a": [1]}`, ` {"payload": 7 ,"type":"echo"}`: `7`, `{"type":"echo"}`: ``,
+	} {
+		if got := Payload([]byte(msg)); string(got) != want {
+			t.Errorf("%s: %q", msg, got)
+		}
+	}
+}

@@ -1,0 +1,428 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fanfare-ws/fanfare/internal/auth"
+	"github.com/fanfare-ws/fanfare/internal/gateway"
+	"github.com/fanfare-ws/fanfare/internal/protocol"
+	"github.com/fanfare-ws/fanfare/internal/room"
+)
+
+func TestARoomIsAStreamOfEvents(t *testing.T) {
+	s := runGateway(t)
+	s.publish("a/b", "0")
+	res := s.ask("GET", "/rooms/a%2Fb/events", false)
+	es, j := s.source(res)
+	if h := res.Header; h.Get("Content-Type") != "text/event-stream" || h.Get("Cache-Control") != "no-store" || h.Get("Vary") != "Origin" {
+		t.Errorf("head %v", h)
+	}
+	if j.Room != "a/b" || j.Seq != 1 || j.Members != 1 || j.Recovery != protocol.NotAsked {
+		t.Errorf("joined %+v", j)
+	}
+	if n := s.metric("fanfare_sse_streams"); n != 1 {
+		t.Errorf("%v streams", n)
+	}
+	s.publish("a/b", `{"text":"ü"}`, "{\n  \"text\":\r\n\"\\n\"\r}")
+	for i, want := range []string{`{"text":"ü"}`, "{\n  \"text\":\n\"\\n\"\n}"} {
+		e, _ := es.next()
+		var m struct {
+			Room, Epoch, From string
+			Seq               uint64
+			Time              int64
+			Data              json.RawMessage
+		}
+		e.into(t, &m)
+		if m.Room != "a/b" || m.From != "test" || m.Time == 0 || m.Seq != uint64(i+2) || string(m.Data) != want || e.id != j.Epoch+":"+strconv.Itoa(i+2) || e.name != "" {
+			t.Errorf("%+v", e)
+		}
+	}
+}
+
+func TestAStreamBeginsWhereItIsAskedTo(t *testing.T) {
+	s := runGateway(t)
+	epoch := s.publish("r", "1", "2", "3", "4", "5").Epoch
+	at := func(seq int) string { return epoch + ":" + strconv.Itoa(seq) }
+	for path, c := range map[string]struct {
+		header   string
+		first    uint64
+		recovery protocol.Recovery
+	}{
+		"/rooms/r/events?last=3":                 {"", 3, protocol.NotAsked},
+		"/rooms/r/events?last=0":                 {"", 6, protocol.NotAsked},
+		"/rooms/r/events?since=" + at(1):         {"", 2, protocol.Recovered},
+		"/rooms/r/events?last=5":                 {"Last-Event-ID: " + at(4), 5, protocol.Recovered},
+		"/rooms/r/events?since=" + at(0):         {"Last-Event-ID: " + at(2), 3, protocol.Recovered},
+		"/rooms/r/events?since=another:2":        {"", 1, protocol.NotRecovered},
+		"/rooms/r/events?presence=false&since=x": {"Last-Event-ID: another:2", 0, 0},
+	} {
+		headers := []string{}
+		if c.header != "" {
+			headers = append(headers, c.header)
+		}
+		if c.first == 0 { // what stands in the URL is judged in any case
+			if res := s.ask("GET", path, false, headers...); res.StatusCode != http.StatusBadRequest {
+				t.Errorf("%s: %s", path, res.Status)
+			}
+			continue
+		}
+		es, j := s.listen(path, headers...)
+		if j.Recovery != c.recovery || j.Seq != c.first-1 || j.Epoch != epoch {
+			t.Errorf("%s %s: joined %+v", path, c.header, j)
+		}
+		es.wants(epoch, c.first, 5)
+		es.body.Close()
+	}
+}
+
+func TestWhoComesBackMissesNothing(t *testing.T) {
+	s := runGateway(t)
+	es, j := s.listen("/rooms/r/events")
+	for seq := uint64(1); seq < 40; {
+		s.publish("r", "1", "2", "3")
+		es.wants(j.Epoch, seq, seq+1)
+		es.body.Close()
+		seq += 2
+		es, _ = s.listen("/rooms/r/events", "Last-Event-ID: "+es.lastID)
+		es.wants(j.Epoch, seq, seq)
+		seq++
+	}
+}
+
+// issue makes a token, and what verifies it.
+func issue(t *testing.T, c auth.Claims) (*auth.Verifier, string) {
+	t.Helper()
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("0123456789abcdef0123456789abcdef"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	verifier, err := auth.NewVerifier(auth.Config{SecretFiles: []string{secret}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := auth.SecretSigner(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := signer.Sign(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return verifier, token
+}
+
+func TestStreamsAreRefusedAsWebSocketsAre(t *testing.T) {
+	verifier, token := issue(t, auth.Claims{Subject: "ada", Expires: time.Now().Add(time.Hour), Rooms: map[string][]string{"mine": {"join"}}})
+	s := runGateway(t, func(c *gateway.Config) {
+		c.Auth = gateway.Auth{Verifier: verifier, Required: true}
+		c.Edge = gateway.NewEdge(gateway.EdgeConfig{Origins: []string{"https://good.test"}})
+		c.Limits.MembersPerRoom = 1
+	})
+	bearer := "Authorization: Bearer " + token
+	for _, c := range []struct {
+		method, path string
+		headers      []string
+		status       int
+		code         protocol.Code
+		field        string
+	}{
+		{"GET", "/rooms/mine/events", nil, 401, protocol.Unauthorized, ""},
+		{"GET", "/rooms/mine/events?token=bad", nil, 401, protocol.Unauthorized, ""},
+		{"GET", "/rooms/mine/events?token=" + token, []string{bearer}, 400, protocol.InvalidRequest, ""},
+		{"GET", "/rooms/other/events?token=" + token, nil, 403, protocol.Forbidden, "room"},
+		{"GET", "/rooms/mine/events", []string{bearer, "Origin: https://bad.test"}, 403, protocol.Forbidden, ""},
+		{"GET", "/rooms/mine/events", []string{bearer, "Origin: null"}, 403, protocol.Forbidden, ""},
+		{"GET", "/rooms/no%20room/events", []string{bearer}, 400, protocol.InvalidRequest, "room"},
+		{"GET", "/rooms//events", []string{bearer}, 400, protocol.InvalidRequest, "room"},
+		{"GET", "/rooms/mine/events?last=-1", []string{bearer}, 400, protocol.InvalidRequest, "last"},
+		{"GET", "/rooms/mine/events?last=x", []string{bearer}, 400, protocol.InvalidRequest, "last"},
+		{"GET", "/rooms/mine/events?last=1&last=2", []string{bearer}, 400, protocol.InvalidRequest, "last"},
+		{"GET", "/rooms/mine/events?last=1&since=e:1", []string{bearer}, 400, protocol.InvalidRequest, "last"},
+		{"GET", "/rooms/mine/events?since=e", []string{bearer}, 400, protocol.InvalidRequest, "since"},
+		{"GET", "/rooms/mine/events?presence=maybe", []string{bearer}, 400, protocol.InvalidRequest, "presence"},
+		{"GET", "/rooms/mine/events?last=%zz", []string{bearer}, 400, protocol.InvalidRequest, "query"},
+		{"GET", "/rooms/mine/events", []string{bearer, "Last-Event-ID: 7"}, 400, protocol.InvalidRequest, "Last-Event-ID"},
+		{"GET", "/rooms/mine", []string{bearer}, 404, protocol.InvalidRequest, ""},
+		{"GET", "/rooms/mine/events/", []string{bearer}, 404, protocol.InvalidRequest, ""},
+		{"GET", "/rooms/", []string{bearer}, 404, protocol.InvalidRequest, ""},
+		{"POST", "/rooms/mine/events", []string{bearer}, 405, protocol.InvalidRequest, ""},
+		{"OPTIONS", "/rooms/mine/events", []string{bearer}, 405, protocol.InvalidRequest, ""},
+	} {
+		res := s.ask(c.method, c.path, false, c.headers...)
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := answer{res.StatusCode, res.Header, string(body)}
+		if p := a.problem(t); res.StatusCode != c.status || p.Code != c.code || p.Field != c.field || strings.Contains(a.body, token) {
+			t.Errorf("%s %s %q: %d %s, want %d %s", c.method, c.path, c.headers, a.status, a.body, c.status, c.code)
+		}
+		if allow := res.Header.Get("Allow"); (c.status == 405) != (allow == "GET, HEAD") {
+			t.Errorf("%s: Allow %q", c.path, allow)
+		}
+		if challenge := res.Header.Get("WWW-Authenticate"); (c.status == 401) != (challenge == "Bearer") {
+			t.Errorf("%s: WWW-Authenticate %q", c.path, challenge)
+		}
+		if origin := res.Header.Get("Access-Control-Allow-Origin"); origin != "" {
+			t.Errorf("%s: %q may read it", c.path, origin)
+		}
+	}
+
+	res := s.ask("GET", "/rooms/mine/events", false, bearer, "Origin: https://good.test")
+	if origin := res.Header.Get("Access-Control-Allow-Origin"); res.StatusCode != 200 || origin != "https://good.test" {
+		t.Errorf("%s, %q may read it", res.Status, origin)
+	}
+	s.untilMetric("fanfare_memberships", func(n float64) bool { return n == 1 })
+	full := s.ask("GET", "/rooms/mine/events", false, bearer)
+	body, _ := io.ReadAll(full.Body)
+	if p := (answer{full.StatusCode, full.Header, string(body)}).problem(t); p.Status != 429 || p.Code != protocol.LimitExceeded {
+		t.Errorf("a full room: %s", body)
+	}
+}
+
+func TestAHeadIsThatOfTheStream(t *testing.T) {
+	s := runGateway(t)
+	res := s.ask("HEAD", "/rooms/r/events", false)
+	body, err := io.ReadAll(res.Body)
+	if res.StatusCode != 200 || res.Header.Get("Content-Type") != "text/event-stream" || len(body) > 0 || err != nil {
+		t.Errorf("%s %v %q %v", res.Status, res.Header, body, err)
+	}
+	if res := s.ask("HEAD", "/rooms/a%20b/events", false); res.StatusCode != 400 {
+		t.Error(res.Status)
+	}
+	s.untilMetric("fanfare_sse_streams", func(n float64) bool { return n == 0 })
+}
+
+func TestAGatewayThatTakesNoMoreSaysWhenToComeBack(t *testing.T) {
+	s := runGateway(t, func(c *gateway.Config) { c.Limits.Connections = 1 })
+	s.listen("/rooms/r/events")
+	res := s.ask("GET", "/rooms/r/events", false)
+	body, _ := io.ReadAll(res.Body)
+	if p := (answer{res.StatusCode, res.Header, string(body)}).problem(t); p.Status != 503 || p.Code != protocol.Unavailable || res.Header.Get("Retry-After") != "1" {
+		t.Errorf("%s %v %s", res.Status, res.Header, body)
+	}
+}
+
+// A reader that does not read is past the room's window: what it is sent and what
+// its gaps name is all there was, and the room does not wait for it.
+func TestASlowReaderIsSentOrToldOfEverything(t *testing.T) {
+	const all, size = 2000, 4000
+	s := runGateway(t, func(c *gateway.Config) { c.Classes[0].Slow = room.Window{Policy: room.Drop, Messages: 16} })
+	slow, j := s.source(s.ask("GET", "/rooms/r/events", true))
+	quick, _ := s.listen("/rooms/r/events")
+	text := `"` + strings.Repeat("x", size) + `"`
+	for seq := uint64(1); seq < all; seq += 8 { // within the window, so that the quick one keeps up
+		s.publish("r", slices.Repeat([]string{text}, 8)...)
+		quick.wants(j.Epoch, seq, seq+7)
+	}
+	at, gaps := uint64(0), 0
+	for at < all {
+		e, ok := slow.next()
+		if !ok {
+			t.Fatalf("it ended at %d", at)
+		}
+		var m protocol.Message
+		var g protocol.Gap
+		if e.name == "gap" {
+			e.into(t, &g)
+		} else {
+			m.Seq = seqOf(t, e)
+		}
+		switch {
+		case m.Seq == at+1:
+			at = m.Seq
+		case g.From == at+1 && g.Reason == protocol.GapSlowConsumer && e.id == fmt.Sprintf("%s:%d", j.Epoch, g.To):
+			at = g.To
+			gaps++
+		default:
+			t.Fatalf("at %d came %s %s", at, e.name, e.id)
+		}
+	}
+	if gaps == 0 {
+		t.Error("there was no gap")
+	}
+}
+
+func TestASlowReaderIsEndedWhereTheRoomSaysSo(t *testing.T) {
+	s := runGateway(t, func(c *gateway.Config) { c.Classes[0].Slow = room.Window{Policy: room.Disconnect, Messages: 4} })
+	slow, _ := s.source(s.ask("GET", "/rooms/r/events", true))
+	text := `"` + strings.Repeat("x", 8000) + `"`
+	closed := `fanfare_connections_closed_total{reason="slow_consumer",side="gateway"}`
+	for s.metric(closed) == 0 {
+		s.publish("r", text)
+	}
+	for {
+		e, ok := slow.next()
+		if !ok {
+			t.Fatal("it ended without a word")
+		}
+		if e.name == "close" {
+			var c closing
+			if e.into(t, &c); c.Code != protocol.CloseSlow || c.Reason == "" {
+				t.Errorf("%+v", e)
+			}
+			break
+		}
+	}
+	if _, ok := slow.next(); ok {
+		t.Error("more came")
+	}
+}
+
+// One that takes nothing at all is given up, as a WebSocket is.
+func TestAReaderThatTakesNothingIsGivenUp(t *testing.T) {
+	s := runGateway(t, func(c *gateway.Config) {
+		c.HeartbeatInterval, c.HeartbeatTimeout = 200*time.Millisecond, 600*time.Millisecond
+	})
+	s.source(s.ask("GET", "/rooms/r/events", true))
+	text := slices.Repeat([]string{`"` + strings.Repeat("x", 8000) + `"`}, 400)
+	s.publish("r", text...)
+	s.untilMetric("fanfare_sse_streams", func(n float64) bool { return n == 0 })
+	s.untilMetric("fanfare_connections", func(n float64) bool { return n == 0 })
+}
+
+func TestAQuietStreamIsKeptAlive(t *testing.T) {
+	s := runGateway(t, func(c *gateway.Config) { c.HeartbeatInterval, c.HeartbeatTimeout = 20*time.Millisecond, time.Second })
+	es, j := s.listen("/rooms/r/events")
+	timer := time.AfterFunc(300*time.Millisecond, func() { s.publish("r", "1") })
+	defer timer.Stop()
+	es.wants(j.Epoch, 1, 1)
+	if es.quiet == 0 {
+		t.Error("nothing came for 15 heartbeats")
+	}
+}
+
+// timedWriter notes until when it may write.
+type timedWriter struct {
+	*httptest.ResponseRecorder
+	until  time.Time
+	writes []time.Duration // how long each had
+}
+
+func (w *timedWriter) SetWriteDeadline(t time.Time) error {
+	w.until = t
+	return nil
+}
+
+func (w *timedWriter) Write(b []byte) (int, error) {
+	w.writes = append(w.writes, time.Until(w.until))
+	return w.ResponseRecorder.Write(b)
+}
+
+// The server's write timeout begins with the request: a stream that kept it would
+// end with it.
+func TestEachWriteOfAStreamHasATimeOfItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &timedWriter{ResponseRecorder: httptest.NewRecorder()}
+		s := newEventStream(w, heartbeat{interval: time.Second, timeout: time.Minute})
+		for range 3 {
+			<-time.After(time.Hour)
+			s.event("", protocol.Position{}, []byte("1"))
+			if err := s.flush(); err != nil || !w.Flushed {
+				t.Fatal(err)
+			}
+		}
+		if !slices.Equal(w.writes, []time.Duration{time.Minute, time.Minute, time.Minute}) {
+			t.Errorf("the writes had %v", w.writes)
+		}
+	})
+}
+
+func TestADrainSendsStreamsAway(t *testing.T) {
+	s := runGateway(t, func(c *gateway.Config) { c.DrainPeriod = 100 * time.Millisecond })
+	var all []*source
+	for range 5 {
+		es, _ := s.listen("/rooms/r/events")
+		all = append(all, es)
+	}
+	done := make(chan struct{})
+	go func() { s.stop(); close(done) }()
+	for _, es := range all {
+		e, ok := es.next()
+		var told struct {
+			AfterMS int64 `json:"after_ms"`
+			Reason  string
+		}
+		if ok {
+			e.into(t, &told)
+		}
+		if e.name != "reconnect" || told.Reason != "drain" || len(es.retries) != 2 || es.retries[1] != strconv.FormatInt(told.AfterMS, 10) {
+			t.Errorf("%+v, retries %q", e, es.retries)
+		}
+		if e, ok := es.next(); ok {
+			t.Errorf("and then %+v", e)
+		}
+	}
+	<-done
+}
+
+func TestAStreamEndsWithItsToken(t *testing.T) {
+	verifier, token := issue(t, auth.Claims{Subject: "ada", Expires: time.Now().Add(1500 * time.Millisecond)})
+	s := runGateway(t, func(c *gateway.Config) { c.Auth = gateway.Auth{Verifier: verifier, Required: true} })
+	es, _ := s.listen("/rooms/r/events?token=" + token)
+	e, _ := es.next()
+	var c closing
+	if e.into(t, &c); e.name != "close" || c.Code != protocol.CloseToken {
+		t.Errorf("%+v", e)
+	}
+	if res := s.ask("GET", "/rooms/r/events?token="+token, false, "Last-Event-ID: "+es.lastID); res.StatusCode != http.StatusUnauthorized {
+		t.Error(res.Status)
+	}
+}
+
+func TestNamesInPathsOfStreams(t *testing.T) {
+	for path, want := range map[string]string{
+		"/rooms/r/events": "r", "/rooms/a/b/events": "a/b", "/rooms/a%2Fb/events": "a/b", "/rooms/../events": "..", "/rooms/a//b/events": "a//b",
+		"/rooms/events/events": "events", "/rooms//events": "", "/rooms/%41:@/events": "A:@",
+	} {
+		u, err := url.ParseRequestURI(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := eventsRoom(u); got != want || !ok {
+			t.Errorf("%s: %q, %v", path, got, ok)
+		}
+	}
+	for _, path := range []string{"/rooms/events", "/rooms/r", "/room/r/events", "/rooms/r/events/x"} {
+		if name, ok := eventsRoom(&url.URL{Path: path}); ok {
+			t.Errorf("%s: %q", path, name)
+		}
+	}
+}
+
+// FuzzEventData: whatever is written, a reader of lines has it back, but for how
+// its lines end.
+func FuzzEventData(f *testing.F) {
+	for _, s := range []string{"", "{}", "a\nb", "a\r\nb", "\r\r\n\n", "id: 7\n\ndata: x", "\n"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var back [][]byte
+		out := appendData(nil, data)
+		for line := range bytes.Lines(out) {
+			rest, ok := bytes.CutPrefix(bytes.TrimSuffix(line, []byte("\n")), []byte("data: "))
+			if !ok || bytes.ContainsAny(rest, "\r\n") {
+				t.Fatalf("%q is written as %q", data, out)
+			}
+			back = append(back, rest)
+		}
+		want := bytes.ReplaceAll(bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n")), []byte("\r"), []byte("\n"))
+		if got := bytes.Join(back, []byte("\n")); !bytes.Equal(got, want) {
+			t.Fatalf("%q came back as %q", data, got)
+		}
+	})
+}
