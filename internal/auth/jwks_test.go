@@ -248,6 +248,20 @@ func TestAnIssuerThatHangsHoldsNothingUp(t *testing.T) {
 	v.Close()
 }
 
+func TestACommandMayAwaitTheKeys(t *testing.T) {
+	private := ecKey(t, elliptic.P256())
+	i := newIssuer(t, jwkOf("1", private.Public()))
+	v := verifier(t, Config{JWKSURL: i.URL})
+	v.Await(t.Context())
+	if _, err := v.Verify(sign(t, signerOf(t, "1", keySigner(t, private)), hour())); err != nil {
+		t.Error(err)
+	}
+	i.serve(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })
+	verifier(t, Config{JWKSURL: i.URL}).Await(t.Context())
+	static, _ := secretVerifier(t)
+	static.Await(t.Context())
+}
+
 func TestJitterIsAFifth(t *testing.T) {
 	var all []time.Duration
 	for range 1000 {
