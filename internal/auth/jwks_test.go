@@ -175,7 +175,7 @@ func TestUnknownKeysDoNotFloodTheIssuer(t *testing.T) {
 // An issuer that fails in any way changes nothing, and is asked again.
 func TestTheLastGoodSetIsKept(t *testing.T) {
 	private := ecKey(t, elliptic.P256())
-	known := jwkOf("1", private.Public())
+	known, other := jwkOf("1", private.Public()), jwkOf("2", ecKey(t, elliptic.P256()).Public())
 	i := newIssuer(t, known)
 	var logged lockedBuffer
 	set := metrics.NewSet("test", nil)
@@ -185,21 +185,31 @@ func TestTheLastGoodSetIsKept(t *testing.T) {
 	verifies := func() bool { _, err := v.Verify(token); return err == nil }
 	eventually(t, "it verifies", verifies)
 	for what, answer := range map[string]http.HandlerFunc{
-		"an error":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); fmt.Fprintf(w, `{"keys":[]}`) },
-		"a redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) },
-		"no JSON":    func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
-		"no keys":    func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"keys":[]}`) },
+		// Each would be good but for one thing.
+		"an error": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(500)
+			fmt.Fprintf(w, `{"keys":[%s]}`, other)
+		},
+		"a redirect": func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/elsewhere" {
+				http.Redirect(w, r, "/elsewhere", http.StatusFound)
+				return
+			}
+			fmt.Fprintf(w, `{"keys":[%s]}`, other)
+		},
+		"no JSON": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
+		"no keys": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"keys":[]}`) },
 		"a broken key": func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprint(w, `{"keys":[{"kty":"RSA","n":"AAAA","e":"AQAB"}]}`)
 		},
 		"too many bytes": func(w http.ResponseWriter, _ *http.Request) {
-			fmt.Fprintf(w, `{"keys":[%s],"x":%q}`, known, strings.Repeat("x", maxJWKS))
+			fmt.Fprintf(w, `{"keys":[%s]}%s`, other, strings.Repeat(" ", maxJWKS))
 		},
 		"too many keys": func(w http.ResponseWriter, _ *http.Request) {
-			fmt.Fprintf(w, `{"keys":[%s]}`, strings.Repeat(known+",", maxJWKSKeys)+known)
+			fmt.Fprintf(w, `{"keys":[%s]}`, strings.Repeat(other+",", maxJWKSKeys)+other)
 		},
 		"a cut connection":         func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
-		"a key twice in an object": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, `{"keys":[],"keys":[%s]}`, known) },
+		"a key twice in an object": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, `{"keys":[],"keys":[%s]}`, other) },
 	} {
 		failed := refreshes(t, set, "failed")
 		i.serve(answer)
