@@ -17,8 +17,10 @@ func (c *crowd) release(name, connection string, grace time.Duration) {
 
 func oneHolder(t *testing.T, s setting) {
 	c := s.crowd(t, Options{})
-	if !c.claim("ada", "key 1", "c1") || !c.claim("ada", "key 1", "c1") {
-		t.Fatal("a free name is not given, or not again")
+	for range 2 {
+		if !c.claim("ada", "key 1", "c1") {
+			t.Fatal("a free name is not given, or not again")
+		}
 	}
 	if c.claim("ada", "key 2", "c2") || c.claim("ada", "", "c2") {
 		t.Error("a name that is held was given to another")
