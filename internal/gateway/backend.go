@@ -27,6 +27,9 @@ var errNoPeople = fmt.Errorf("this broker keeps no users: %w", broker.ErrUnavail
 // Rules is who may do what in a room.
 func (g *Gateway) Rules(room string) auth.Rules { return g.live().Classes.Of(room).Rules }
 
+// MessageBytes bounds the data of a message; 0 is no bound.
+func (g *Gateway) MessageBytes() int64 { return g.live().Limits.MessageBytes }
+
 // History reads messages of a room.
 func (g *Gateway) History(ctx context.Context, q broker.Query) (broker.Page, error) {
 	return g.cfg.Broker.Range(ctx, q)
@@ -71,6 +74,14 @@ func (g *Gateway) Rooms(ctx context.Context, cursor string, limit int) (rooms []
 		return nil, "", errNoPeople
 	}
 	return g.people.ActiveRooms(ctx, cursor, limit)
+}
+
+// Revocations are all that have not run out, in no order.
+func (g *Gateway) Revocations(ctx context.Context) ([]broker.Revocation, error) {
+	if g.people == nil {
+		return nil, errNoPeople
+	}
+	return g.people.Revocations(ctx)
 }
 
 // Gateways is every gateway that is alive.
