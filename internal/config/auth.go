@@ -30,11 +30,6 @@ func (a *Auth) HasKeys() bool {
 	return len(a.HS256SecretFiles) > 0 || len(a.PublicKeyFiles) > 0 || a.JWKSFile != "" || a.JWKSURL != ""
 }
 
-// API is what backends use.
-type API struct {
-	KeysFile string // empty: no key is good
-}
-
 // maxLeeway is more than clocks differ that anybody looks after.
 const maxLeeway = 30 * time.Second
 
@@ -74,9 +69,6 @@ func (c *Config) authOptions() []option {
 		{key: "auth.require_exp", def: "true", value: boolean(&a.RequireExp),
 			what: "refuse tokens without exp",
 			why:  "a token that never runs out is a password that was leaked once and for all"},
-		{key: "api.keys_file", def: "", file: true, value: text(&c.API.KeysFile, "a file's path"),
-			what: "YAML file of the keys of backends, a list of {name, key, allow: [publish, read, admin]}; several count at once",
-			why:  "without one no call is let through"},
 	}
 }
 

@@ -19,6 +19,7 @@ type Config struct {
 	Drain            Drain
 	Auth             Auth
 	API              API
+	Dev              bool     // the API needs no key on this machine
 	Origins          []string // scheme://host[:port] in lower case without a default port, or "*"; empty: same host only
 	OriginRequired   bool
 	TrustedProxies   []string // addresses and CIDR networks
