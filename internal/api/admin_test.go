@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +15,12 @@ import (
 	"github.com/fanfare-ws/fanfare/internal/metrics"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(floorVariable) != "" {
+		floor()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // checks is a gateway whose checks a test says.
 type checks []gateway.Check

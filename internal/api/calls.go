@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -73,6 +74,8 @@ const (
 	callTime = 10 * time.Second
 	// answerTime bounds how long an answer may be in being taken.
 	answerTime = 30 * time.Second
+	// countedAnswer is the longest answer whose bytes net/http counts by itself.
+	countedAnswer = 2 << 10
 	// statusGone counts an answer that nobody waited for.
 	statusGone = 499
 )
@@ -180,6 +183,9 @@ func (x *exchange) reply(value []byte) {
 	h := x.w.Header()
 	h["Content-Type"] = jsonType
 	h["Cache-Control"] = noStore
+	if len(value) > countedAnswer {
+		h.Set("Content-Length", strconv.Itoa(len(value)))
+	}
 	x.status = http.StatusOK
 	_, _ = x.w.Write(value) // who has gone needs no answer
 }

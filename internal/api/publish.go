@@ -27,9 +27,8 @@ func (x *exchange) publish() *problem {
 	if p := x.fits(&post); p != nil {
 		return p
 	}
-	ctx, cancel := context.WithTimeout(x.r.Context(), callTime)
-	defer cancel()
-	results, err := x.api.cfg.Gateway.Publish(ctx, []broker.Publication{x.publication(x.name, &post)})
+	// The broker answers each message in its own time, which is bounded.
+	results, err := x.api.cfg.Gateway.Publish(x.r.Context(), []broker.Publication{x.publication(x.name, &post)})
 	if err == nil {
 		err = results[0].Err
 	}
@@ -133,9 +132,7 @@ func (x *exchange) store(batch []broker.Publication) []broker.Result {
 	if len(batch) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(x.r.Context(), callTime)
-	defer cancel()
-	results, err := x.api.cfg.Gateway.Publish(ctx, batch)
+	results, err := x.api.cfg.Gateway.Publish(x.r.Context(), batch)
 	if err == nil {
 		return results
 	}

@@ -72,6 +72,17 @@ func TestWhatIsNoMessageIsRefusedWithItsField(t *testing.T) {
 	}
 }
 
+func TestABodyHasRoomForTheLargestMessage(t *testing.T) {
+	s := serve(t)
+	s.fake.messageBytes = 1 << 20
+	for size, want := range map[int]int{1 << 20: 200, 1<<20 + 1: 413} {
+		body := `{"data":"` + strings.Repeat("x", size-2) + `","from":"` + strings.Repeat("x", 64) + `"}`
+		if a := s.ask("POST", "/v1/rooms/a/messages", body); a.status != want || want != 200 && a.problem(t).Field != "data" {
+			t.Errorf("%d bytes of data: %d %s", size, a.status, a.body)
+		}
+	}
+}
+
 // A batch's messages are judged and stored one by one.
 func TestABatchHasAResultForEachMessageInOrder(t *testing.T) {
 	s := serve(t)
