@@ -21,7 +21,8 @@ const patience = 30 * time.Second
 
 // scriptCommands are what scripts can do besides testscript's own:
 //
-//	gateway start [FLAG...]  run a gateway; $URL is where. Again after stop: in its place
+//	gateway start [FLAG...]  run a gateway; $URL is where, $ADMIN its admin address. Again
+//	                         after stop: in its place
 //	gateway stop             end it, and wait until it has gone
 //	cutter BYTES TIMES       $CUT leads to the gateway, but its first TIMES connections end after
 //	                         as many BYTES from the client
@@ -75,11 +76,12 @@ func gatewayCommand(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(held.Start())
 	ts.Defer(held.stop)
 	line, err := bufio.NewReader(stdout).ReadString('\n')
-	url := regexp.MustCompile(`http://[^ ]+`).FindString(line)
-	if err != nil || url == "" {
+	urls := regexp.MustCompile(`http://[^/ ]+`).FindAllString(line, -1)
+	if err != nil || len(urls) != 2 {
 		ts.Fatalf("the gateway said %q, %v", line, err)
 	}
-	ts.Setenv("URL", url)
+	ts.Setenv("URL", urls[0])
+	ts.Setenv("ADMIN", urls[1])
 }
 
 func cutterCommand(ts *testscript.TestScript, neg bool, args []string) {

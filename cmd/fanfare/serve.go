@@ -78,12 +78,11 @@ func serve(load func() (*config.Config, error)) error {
 		return usageError(err)
 	}
 	g := r.gateway
-	admin, err := net.Listen("tcp", c.Admin.Listen)
+	admin, err := api.ListenAdmin(c.Admin.Listen)
 	if err != nil {
 		return usageError(fmt.Errorf("admin.listen: %w", err))
 	}
-	handler := api.Admin{Gateway: g, Metrics: r.set.Handler(), Pprof: c.Admin.Pprof}.Handler()
-	adminServer := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
+	adminServer := api.NewAdminServer(api.Admin{Gateway: g, Calls: r.api, Metrics: r.set.Handler(), Pprof: c.Admin.Pprof}.Handler(), log)
 	failed := make(chan error, 1)
 	go func() { failed <- adminServer.Serve(admin) }()
 	g.Start()
@@ -169,7 +168,16 @@ func newGateway(s *settings, set *metrics.Set, log *slog.Logger, level *slog.Lev
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	return &service{parts: p, broker: b, gateway: g}, nil
+	calls := api.NewAPI(apiConfig(c, p, g))
+	calls.SetKeys(s.keys)
+	return &service{parts: p, broker: b, gateway: g, api: calls}, nil
+}
+
+func apiConfig(c *config.Config, p parts, g api.Gateway) api.Config {
+	return api.Config{
+		Gateway: g, Dev: c.Dev, Batch: c.API.BatchMessages, BodyBytes: c.API.BodyBytes, Requests: c.API.Requests,
+		Metrics: p.set, Log: p.log,
+	}
 }
 
 func gatewayConfig(s *settings, p parts, b broker.Broker) gateway.Config {

@@ -10,6 +10,7 @@ import (
 	"github.com/fanfare-ws/fanfare/internal/auth"
 	"github.com/fanfare-ws/fanfare/internal/broker/memory"
 	"github.com/fanfare-ws/fanfare/internal/config"
+	"github.com/fanfare-ws/fanfare/internal/gateway"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
 )
 
@@ -37,6 +38,13 @@ func TestEverythingThatIsConfiguredReachesTheGateway(t *testing.T) {
 			if v.Field(i).IsZero() {
 				t.Errorf("%s.%s is not set", v.Type(), v.Type().Field(i).Name)
 			}
+		}
+	}
+	c.Dev = true
+	calls := reflect.ValueOf(apiConfig(c, p, new(gateway.Gateway)))
+	for i := range calls.NumField() {
+		if calls.Field(i).IsZero() {
+			t.Errorf("%s.%s is not set", calls.Type(), calls.Type().Field(i).Name)
 		}
 	}
 	if g.Relay != p.relay {

@@ -3,6 +3,7 @@ package main
 import (
 	"log/slog"
 
+	"github.com/fanfare-ws/fanfare/internal/api"
 	"github.com/fanfare-ws/fanfare/internal/auth"
 	"github.com/fanfare-ws/fanfare/internal/broker"
 	"github.com/fanfare-ws/fanfare/internal/broker/memory"
@@ -16,6 +17,7 @@ import (
 type settings struct {
 	config *config.Config
 	live   gateway.Live
+	keys   *auth.Keys // of backends; nil: none
 }
 
 // newSettings builds what c says, in the place of what was before; nil: nothing. An
@@ -25,11 +27,15 @@ func newSettings(c *config.Config, before *settings, set *metrics.Set, log *slog
 	if before != nil {
 		trusted = before.live.Auth.Verifier
 	}
+	keys, err := newKeys(c)
+	if err != nil {
+		return nil, err
+	}
 	v, err := newVerifier(c, trusted, set, log)
 	if err != nil {
 		return nil, err
 	}
-	s := &settings{config: c, live: gatewayLive(c, roomClasses(c))}
+	s := &settings{config: c, live: gatewayLive(c, roomClasses(c)), keys: keys}
 	s.live.Auth = gateway.Auth{Verifier: v, Required: c.Auth.TokenNeeded()}
 	return s, nil
 }
@@ -47,6 +53,7 @@ type service struct {
 	parts
 	broker  broker.Broker
 	gateway *gateway.Gateway
+	api     *api.API
 }
 
 // put puts settings into force. It cannot fail.
@@ -56,5 +63,6 @@ func (r *service) put(s *settings) {
 		b.Rebound() // Redis is told a room's bounds with each message
 	}
 	r.gateway.Apply(s.live)
+	r.api.SetKeys(s.keys)
 	r.level.Set(s.config.Log.Level)
 }

@@ -21,11 +21,11 @@ import (
 func tokenCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token",
-		Short: "Sign, check or look into a token",
+		Short: "Sign, check, look into or revoke a token",
 		Args:  knownCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(signCommand(), tokenCheckCommand(), inspectCommand())
+	cmd.AddCommand(signCommand(), tokenCheckCommand(), inspectCommand(), revokeCommand())
 	return cmd
 }
 
