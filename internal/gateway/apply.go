@@ -13,16 +13,37 @@ import (
 func (g *Gateway) Apply(live Live) {
 	g.settings.Store(&live)
 	g.gate.SetCaps(live.Limits.Handshakes, live.Limits.HandshakesPerAddress)
+	g.hub.reclass()
 	for _, s := range g.shards {
 		s.loop.Post(applied{})
 	}
-	g.hub.reclass()
 }
 
 // applied is a post: what the loop holds of the settings is not those in force.
 type applied struct{}
 
-func (s *shard) applied() { s.loop.SetLimits(s.gw.live().Limits.ofLoops()) }
+func (s *shard) applied() {
+	s.loop.SetLimits(s.gw.live().Limits.ofLoops())
+	for _, lr := range s.rooms {
+		if lists := s.gw.people.lists(lr.shared); lists != lr.listed {
+			lr.list(lists)
+		}
+	}
+}
+
+// list puts the members into the roster, or takes them out: the class keeps who is in
+// a room now, or does not any more.
+func (lr *localRoom) list(on bool) {
+	lr.listed = on
+	put := lr.shard.gw.people.exit
+	if on {
+		put = lr.shard.gw.people.enter
+	}
+	for i := range lr.members {
+		ses := lr.members[i].session
+		put(lr.shared, ses.user(), ses.caller == nil)
+	}
+}
 
 // ofLoops is what the event loops see to themselves.
 func (l *Limits) ofLoops() loop.Limits {
@@ -40,15 +61,15 @@ func (l *Limits) ofLoops() loop.Limits {
 func (h *hub) reclass() {
 	classes := h.live().Classes
 	var look []*hubRoom
-	for i := range h.stripes {
-		s := &h.stripes[i]
-		s.mu.Lock()
-		for name, r := range s.rooms {
-			if r.reclass(classes.Of(name)) {
-				look = append(look, r)
-			}
+	for _, r := range h.all() {
+		was := r.class().Presence
+		if r.reclass(classes.Of(r.name)) {
+			look = append(look, r)
 		}
-		s.mu.Unlock()
+		if r.class().Presence && !was {
+			r.crowd.stale()
+			h.check(r)
+		}
 	}
 	for _, r := range look {
 		h.tell(r) // whose socket takes nothing is held against the new window now

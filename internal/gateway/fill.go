@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/fanfare-ws/fanfare/internal/broker"
@@ -14,43 +13,6 @@ import (
 // fillRetry is the pause after a read that the broker did not answer.
 const fillRetry = 250 * time.Millisecond
 
-// fillQueue is the rooms whose logs are to be read, each once: its bound is the
-// number of rooms.
-type fillQueue struct {
-	mu    sync.Mutex
-	rooms []*hubRoom
-	wake  chan struct{} // one token while there are rooms
-}
-
-func (q *fillQueue) add(r *hubRoom) {
-	q.mu.Lock()
-	q.rooms = append(q.rooms, r)
-	q.mu.Unlock()
-	q.signal()
-}
-
-func (q *fillQueue) signal() {
-	select {
-	case q.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (q *fillQueue) take() *hubRoom {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if len(q.rooms) == 0 {
-		return nil
-	}
-	r := q.rooms[0]
-	q.rooms[0] = nil
-	q.rooms = q.rooms[1:]
-	if len(q.rooms) > 0 {
-		q.signal()
-	}
-	return r
-}
-
 // refill has a room's log read that was just subscribed. While it is being read
 // another read follows, and not beside it.
 func (h *hub) refill(r *hubRoom) {
@@ -59,6 +21,7 @@ func (h *hub) refill(r *hubRoom) {
 	fill := !r.filling || !r.subscribed
 	r.filling, r.subscribed = true, true
 	r.mu.Unlock()
+	r.crowd.stale()
 	if fill {
 		h.fills.add(r)
 	}
@@ -105,6 +68,7 @@ func (h *hub) fill(r *hubRoom) {
 		h.retry(r)
 		return
 	}
+	h.count(r)
 	again, grown := h.splice(r, &was, goesOn, page)
 	h.tell(r)
 	switch {
@@ -166,13 +130,26 @@ func (h *hub) renew(ctx context.Context, room, epoch string) error {
 }
 
 // retry puts the room back into the queue after a pause.
-func (h *hub) retry(r *hubRoom) {
+func (h *hub) retry(r *hubRoom) { h.later(func() { h.fills.add(r) }) }
+
+// count reads how many users are in the room, where that is not known. Nobody waits
+// for a count that cannot be read.
+func (h *hub) count(r *hubRoom) {
+	ctx, cancel := context.WithTimeout(h.ctx, rangeWait)
+	defer cancel()
+	if !h.people.count(ctx, r) {
+		h.later(func() { h.count(r) })
+	}
+}
+
+// later does something after a pause, unless the hub ends.
+func (h *hub) later(do func()) {
 	h.done.Go(func() {
 		t := time.NewTimer(fillRetry)
 		defer t.Stop()
 		select {
 		case <-t.C:
-			h.fills.add(r)
+			do()
 		case <-h.ctx.Done():
 		}
 	})

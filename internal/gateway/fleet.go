@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fanfare-ws/fanfare/internal/broker"
@@ -28,6 +29,8 @@ type fleet struct {
 	fleet  broker.Fleet
 	cancel context.CancelFunc
 	done   sync.WaitGroup
+
+	announced atomic.Bool // before
 }
 
 // startFleet begins to announce the gateway, where the broker is shared.
@@ -79,10 +82,17 @@ func (f *fleet) announce(ctx context.Context) error {
 	g := f.gw
 	m := g.member()
 	own := m.Connections
-	_, err := f.fleet.Announce(ctx, m, lease)
+	stands, err := f.fleet.Announce(ctx, m, lease)
 	if err != nil {
 		return err
 	}
+	if !stands {
+		if f.announced.Load() {
+			g.cfg.Log.Warn("what this gateway said of its users was lost: it is said again")
+		}
+		g.people.again()
+	}
+	f.announced.Store(true)
 	members, err := f.fleet.Members(ctx)
 	if err != nil {
 		return err

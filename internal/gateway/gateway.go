@@ -120,6 +120,9 @@ func (g *Gateway) Start() {
 	if shared, ok := g.cfg.Broker.(broker.Fleet); ok {
 		shared.Listen(g.heard)
 	}
+	if g.people != nil {
+		g.people.WatchPresence(g.people.heard)
+	}
 	g.hub.start()
 	g.people.start()
 	g.startFleet()

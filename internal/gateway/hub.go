@@ -27,6 +27,7 @@ type hub struct {
 	// Immutable.
 	broker broker.Broker
 	remote broker.Remote // the same, where it is another process; else nil
+	people *people       // nil: the broker keeps none
 	live   func() *Live
 	set    *metrics.Set
 	relay  *metrics.Relay
@@ -39,7 +40,7 @@ type hub struct {
 
 	stripes [stripes]stripe
 
-	fills    fillQueue
+	fills    roomQueue // whose logs are to be read
 	requests chan question
 }
 
@@ -53,6 +54,7 @@ func newHub(g *Gateway) *hub {
 	cfg := &g.cfg
 	h := &hub{
 		broker:   cfg.Broker,
+		people:   g.people,
 		live:     g.live,
 		set:      cfg.Metrics,
 		relay:    cfg.Relay,
@@ -96,6 +98,7 @@ func (h *hub) close() {
 		for name, r := range s.rooms {
 			delete(s.rooms, name)
 			r.close()
+			r.roster.end()
 			h.set.Rooms.Add(-1)
 		}
 		s.mu.Unlock()
@@ -114,7 +117,7 @@ func (h *hub) hold(name string, shard int) *hubRoom {
 	defer s.mu.Unlock()
 	r := s.rooms[name]
 	if r == nil {
-		r = newHubRoom(name, h.live().Classes.Of(name), len(h.shards))
+		r = newHubRoom(name, h.live().Classes.Of(name), len(h.shards), &h.set.PresenceUnsaid)
 		s.rooms[name] = r
 		h.set.Rooms.Add(1)
 		h.broker.Subscribe(name)
@@ -143,6 +146,19 @@ func (h *hub) find(name string) *hubRoom {
 	return s.rooms[name]
 }
 
+// all is the rooms that are held.
+func (h *hub) all() (rooms []*hubRoom) {
+	for i := range h.stripes {
+		s := &h.stripes[i]
+		s.mu.Lock()
+		for _, r := range s.rooms {
+			rooms = append(rooms, r)
+		}
+		s.mu.Unlock()
+	}
+	return rooms
+}
+
 // sweepLoop lets go of rooms without members, and of messages that are too old.
 func (h *hub) sweepLoop() {
 	ticks := time.NewTicker(sweepEvery)
@@ -163,7 +179,7 @@ func (h *hub) sweep(s *stripe, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for name, r := range s.rooms {
-		if r.holders > 0 || now.Sub(r.idle) < lingerRoom {
+		if r.holders > 0 || now.Sub(r.idle) < lingerRoom || !r.roster.idle() {
 			r.expire(now)
 			continue
 		}

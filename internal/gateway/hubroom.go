@@ -25,6 +25,8 @@ type hubRoom struct {
 	marks []mark // one for each loop
 
 	inClass atomic.Pointer[Class] // never nil; written under mu
+	roster  roster
+	crowd   crowd
 	members atomic.Int64
 	log     atomic.Pointer[room.Log] // nil until it was first read
 	reads   atomic.Uint64            // the newest read of it that is done; written under mu
@@ -70,8 +72,8 @@ var started = time.Now()
 // monotonic is a clock for latencies, in nanoseconds.
 func monotonic() int64 { return int64(time.Since(started)) }
 
-func newHubRoom(name string, class *Class, loops int) *hubRoom {
-	r := &hubRoom{name: name, marks: make([]mark, loops)}
+func newHubRoom(name string, class *Class, loops int, unsaid *metrics.Gauge) *hubRoom {
+	r := &hubRoom{name: name, marks: make([]mark, loops), roster: roster{depth: unsaid}}
 	r.inClass.Store(class)
 	r.filling = true // until the broker has subscribed the room and its log was read
 	return r

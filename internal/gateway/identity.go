@@ -145,13 +145,24 @@ func (ses *session) authenticate(r *protocol.Request) {
 	ses.judge()
 }
 
-// become makes the session another caller; nil is a guest.
+// become makes the session another caller; nil is a guest. In the rooms that it is
+// in, one user leaves and another comes.
 func (ses *session) become(c *caller) {
-	if was := ses.caller; was != nil {
-		ses.shard.expiries.remove(was)
+	s, was, user := ses.shard, ses.caller, ses.user()
+	if was != nil {
+		s.expiries.remove(was)
 	}
 	ses.caller = c
 	if c != nil {
-		ses.shard.expiries.add(c)
+		s.expiries.add(c)
+	}
+	if ses.user() == user {
+		return
+	}
+	for _, m := range ses.rooms {
+		if m.room.listed {
+			s.gw.people.exit(m.room.shared, user, was == nil)
+			s.gw.people.enter(m.room.shared, ses.user(), c == nil)
+		}
 	}
 }

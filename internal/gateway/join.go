@@ -3,6 +3,7 @@ package gateway
 import (
 	"slices"
 
+	"github.com/fanfare-ws/fanfare/internal/auth"
 	"github.com/fanfare-ws/fanfare/internal/broker"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
 	"github.com/fanfare-ws/fanfare/internal/protocol"
@@ -29,6 +30,7 @@ type joining struct {
 	publish *broker.Publication
 	since   *protocol.Position
 	last    int    // -1: not asked
+	watch   bool   // tell who comes and goes
 	read    uint64 // the read of the log that answers it, where the log as it is does not; 0: none
 	until   int64
 	counted bool // in session.pending: the first of the session that waits for this room
@@ -37,7 +39,7 @@ type joining struct {
 // join makes the session a member of a room.
 func (ses *session) join(r *protocol.Request) {
 	if i := ses.membership(r.Room); i >= 0 {
-		ses.rejoin(r.ID, ses.rooms[i])
+		ses.rejoin(r.ID, i, r.Presence)
 		return
 	}
 	limit := ses.shard.gw.live().Limits.RoomsPerConn
@@ -45,7 +47,7 @@ func (ses *session) join(r *protocol.Request) {
 		ses.fail(r.ID, errRooms)
 		return
 	}
-	j := joining{session: ses, id: r.ID, last: r.Last}
+	j := joining{session: ses, id: r.ID, last: r.Last, watch: r.Presence}
 	if r.HasSince {
 		j.since = &protocol.Position{Epoch: string(r.SinceEpoch), Seq: r.SinceSeq}
 	}
@@ -158,7 +160,7 @@ func (lr *localRoom) expire(now int64) {
 func (lr *localRoom) complete(j *joining) {
 	ses, s := j.session, lr.shard
 	if i := ses.membership([]byte(lr.shared.name)); i >= 0 {
-		ses.rejoin(j.id, ses.rooms[i])
+		ses.rejoin(j.id, i, j.watch)
 		return
 	}
 	if problem := ses.mayJoin(j, lr.shared.name); problem != nil { // the token may be another by now
@@ -171,10 +173,14 @@ func (lr *localRoom) complete(j *joining) {
 	}
 	seq, known := lr.asked(j)
 	at, from := lr.add(ses, seq)
+	ses.watch(len(ses.rooms)-1, j.watch)
+	if lr.listed {
+		s.gw.people.enter(lr.shared, ses.user(), ses.caller == nil)
+	}
 	joined := protocol.Joined{
 		Room:     lr.shared.name,
 		Position: protocol.Position{Epoch: lr.log.Epoch(), Seq: from},
-		Members:  int(lr.shared.members.Load()),
+		Members:  lr.shared.users(),
 	}
 	resumes := &s.gw.cfg.Relay.Resumes
 	switch {
@@ -226,13 +232,20 @@ func (lr *localRoom) asked(j *joining) (seq uint64, known bool) {
 	return room.Newest, false
 }
 
-// rejoin answers a join of a room that is joined: it changes nothing.
-func (ses *session) rejoin(id []byte, m membership) {
-	s, lr := ses.shard, m.room
+// rejoin answers a join of a room that is joined: it changes who is told who comes
+// and goes, and nothing else.
+func (ses *session) rejoin(id []byte, i int, watch bool) {
+	s, m := ses.shard, &ses.rooms[i]
+	lr := m.room
+	if watch && !ses.may(auth.Members, lr.shared.name, true) {
+		ses.fail(id, errForbidden[auth.Members])
+		return
+	}
+	ses.watch(i, watch)
 	s.payload = protocol.AppendJoined(s.payload[:0], id, protocol.Joined{
 		Room:     lr.shared.name,
 		Position: protocol.Position{Epoch: lr.log.Epoch(), Seq: lr.members[m.at].cursor.Sent()},
-		Members:  int(lr.shared.members.Load()),
+		Members:  lr.shared.users(),
 	})
 	s.send(ses.conn, s.payload)
 }
@@ -263,7 +276,11 @@ func (lr *localRoom) depart(ses *session, id []byte) {
 		ses.fail(id, errNotJoined)
 		return
 	}
-	at := ses.rooms[i].at
+	if lr.listed {
+		ses.shard.gw.people.exit(lr.shared, ses.user(), ses.caller == nil)
+	}
+	ses.watch(i, false)
+	at := int(ses.rooms[i].at)
 	last := len(ses.rooms) - 1
 	ses.rooms[i] = ses.rooms[last]
 	ses.rooms[last] = membership{}

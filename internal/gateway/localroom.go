@@ -15,6 +15,12 @@ type localRoom struct {
 	log     *room.Log // that the members' cursors are of; nil until the room's was read
 	members []member  // values, so that a pass over them goes straight through memory
 	waiting []*joining
+	listed  bool // its members are in the roster: the class has presence
+
+	// Who is told who comes and goes.
+	watchers []watcher
+	news     *presenceNews // is being told; nil: nothing is
+	told     int           // from here on the watchers have been
 
 	// A pass over the members.
 	queued bool   // in shard.dirty
@@ -44,7 +50,7 @@ func (s *shard) local(name []byte) *localRoom {
 		return lr
 	}
 	shared := s.hub.hold(string(name), s.index)
-	lr := &localRoom{shard: s, shared: shared, log: shared.log.Load()}
+	lr := &localRoom{shard: s, shared: shared, log: shared.log.Load(), listed: s.gw.people.lists(shared)}
 	s.rooms[shared.name] = lr
 	return lr
 }
@@ -241,7 +247,7 @@ func (lr *localRoom) add(ses *session, seq uint64) (at int, from uint64) {
 	lr.members = append(lr.members, member{session: ses})
 	at = len(lr.members) - 1
 	from = lr.enter(&lr.members[at], seq)
-	ses.rooms = append(ses.rooms, membership{lr, at})
+	ses.rooms = append(ses.rooms, membership{room: lr, at: int32(at)})
 	lr.shard.m.Memberships.Add(1)
 	return at, from
 }
@@ -256,7 +262,8 @@ func (lr *localRoom) remove(i int) {
 	last := len(lr.members) - 1
 	if i != last {
 		lr.members[i] = lr.members[last]
-		lr.members[i].session.moved(lr, i)
+		moved := lr.members[i].session
+		moved.rooms[moved.membershipOf(lr)].at = int32(i)
 	}
 	lr.members[last] = member{}
 	lr.members = lr.members[:last]

@@ -3,8 +3,10 @@ package gateway
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/fanfare-ws/fanfare/internal/broker"
+	"github.com/fanfare-ws/fanfare/internal/loop"
 )
 
 // people is what the gateway has to do with what the broker keeps of users. Its
@@ -15,6 +17,8 @@ type people struct {
 	ctx    context.Context // ends with the gateway
 	cancel context.CancelFunc
 	done   sync.WaitGroup
+
+	presence presence
 }
 
 // newPeople returns nil where the broker keeps no users.
@@ -23,7 +27,7 @@ func newPeople(g *Gateway) *people {
 	if !ok {
 		return nil
 	}
-	p := &people{People: kept, gw: g}
+	p := &people{People: kept, gw: g, presence: newPresence()}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -33,6 +37,9 @@ func (p *people) start() {
 		return
 	}
 	p.done.Go(func() { p.gw.readRevocations(p.ctx) })
+	p.done.Go(p.speak)
+	p.done.Go(p.pace)
+	p.done.Go(p.reap)
 }
 
 // stop ends the goroutines and waits for them.
@@ -43,3 +50,85 @@ func (p *people) stop() {
 	p.cancel()
 	p.done.Wait()
 }
+
+// reapEvery is how often it is looked whether another gateway has died.
+const reapEvery = 2 * time.Second
+
+// reap takes back what dead gateways said, as long as ctx lasts.
+func (p *people) reap() {
+	ticks := time.NewTicker(reapEvery)
+	defer ticks.Stop()
+	for {
+		if !p.reapOnce() {
+			select {
+			case <-ticks.C:
+			case <-p.ctx.Done():
+			}
+		}
+		if p.ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// reapOnce does a part of it, and returns true if there is more.
+func (p *people) reapOnce() bool {
+	ctx, cancel := context.WithTimeout(p.ctx, rangeWait)
+	defer cancel()
+	more, err := p.Reap(ctx)
+	if err != nil && p.ctx.Err() == nil {
+		p.gw.cfg.Log.Debug("dead gateways not reaped", "error", err)
+	}
+	return more && err == nil
+}
+
+// again says all again: the broker has lost what it was told, or this gateway its
+// lease. The connections are gone through in parts, for the guests.
+func (p *people) again() {
+	if p == nil {
+		return
+	}
+	for _, r := range p.gw.hub.all() {
+		p.queue(r, r.roster.again())
+		r.crowd.stale()
+		p.gw.hub.check(r)
+	}
+	for _, s := range p.gw.shards {
+		s.loop.Post(sayAgain{})
+	}
+}
+
+// sayAgain is a post: what the broker was told of the loop's connections is to be
+// told again.
+type sayAgain struct{}
+
+// saySlice is how many connections are said again in a turn.
+const saySlice = 512
+
+// saySome says the next connections again, and returns true while there are more.
+// Where too much is unsaid already it waits for the next tick.
+func (s *shard) saySome() bool {
+	if s.again < 0 || s.gw.cfg.Metrics.PresenceUnsaid.Value() > againMost {
+		return false
+	}
+	next := s.loop.Walk(s.again, saySlice, s.sayOne)
+	if s.again = next; next == 0 {
+		s.again = -1
+	}
+	return s.again > 0
+}
+
+func (s *shard) sayOne(c *loop.Conn) {
+	ses, ok := c.Data.(*session)
+	if !ok || ses.caller != nil {
+		return
+	}
+	for _, m := range ses.rooms {
+		if m.room.listed {
+			s.gw.people.queue(m.room.shared, m.room.shared.roster.guest(ses.user()))
+		}
+	}
+}
+
+// lists says whether the users of a room are kept.
+func (p *people) lists(r *hubRoom) bool { return p != nil && r.class().Presence }

@@ -30,13 +30,15 @@ func (ses *session) mayRead(v auth.Verb, room string) bool {
 func (ses *session) memberOf(lr *localRoom) bool { return ses.membership([]byte(lr.shared.name)) >= 0 }
 
 // mayJoin decides about a join with all that it asks for: the history of since and
-// last is that of a member.
+// last, and the presence events, are those of a member.
 func (ses *session) mayJoin(j *joining, room string) *protocol.Error {
 	switch {
 	case !ses.may(auth.Join, room, false):
 		return errForbidden[auth.Join]
 	case (j.since != nil || j.last > 0) && !ses.may(auth.History, room, true):
 		return errForbidden[auth.History]
+	case j.watch && !ses.may(auth.Members, room, true):
+		return errForbidden[auth.Members]
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"slices"
 	"time"
 
 	"github.com/fanfare-ws/fanfare/internal/loop"
@@ -29,8 +30,9 @@ type session struct {
 
 // membership says where a session's cursor in a room is.
 type membership struct {
-	room *localRoom
-	at   int // in room.members
+	room  *localRoom
+	at    int32 // in room.members
+	watch int32 // behind its place in room.watchers; 0: not told who comes and goes
 }
 
 func newSession(s *shard, c *loop.Conn, g *greeting) *session {
@@ -159,8 +161,10 @@ func (ses *session) hopeless() {
 
 // resume goes on in all rooms after the socket was full.
 func (ses *session) resume() {
-	for _, m := range ses.rooms {
-		m.room.flush(m.at)
+	for i := range ses.rooms {
+		m := &ses.rooms[i]
+		m.room.flush(int(m.at))
+		ses.catchUp(m)
 	}
 }
 
@@ -174,14 +178,9 @@ func (ses *session) membership(name []byte) int {
 	return -1
 }
 
-// moved says that the cursor in a room is now at another index.
-func (ses *session) moved(lr *localRoom, at int) {
-	for i := range ses.rooms {
-		if ses.rooms[i].room == lr {
-			ses.rooms[i].at = at
-			return
-		}
-	}
+// membershipOf returns the index in ses.rooms of a room that is joined.
+func (ses *session) membershipOf(lr *localRoom) int {
+	return slices.IndexFunc(ses.rooms, func(m membership) bool { return m.room == lr })
 }
 
 // closed ends the session: nothing of it stays.
@@ -190,9 +189,14 @@ func (ses *session) closed() {
 	if ses.caller != nil {
 		ses.shard.expiries.remove(ses.caller)
 	}
-	for _, m := range ses.rooms {
-		m.room.remove(m.at)
-		m.room.leaveIfEmpty()
+	for i := range ses.rooms {
+		lr := ses.rooms[i].room
+		ses.watch(i, false)
+		if lr.listed {
+			ses.shard.gw.people.close(lr.shared, ses.user(), ses.caller == nil)
+		}
+		lr.remove(int(ses.rooms[i].at))
+		lr.leaveIfEmpty()
 	}
 	ses.rooms = nil
 }

@@ -29,6 +29,8 @@ type shard struct {
 	waiting  int                  // joins that wait for a log
 	expiries expiries
 	hunt     hunt
+	telling  []*localRoom // whose watchers have something to be told, in turn
+	again    int          // the next connection of those who are said again; -1: none
 	leaving  []*loop.Conn // to be sent away by a drain, the last first
 	sample   int          // where the next sample of queues begins
 	relieved int64        // until when what relieve ended may still hold its queue
@@ -43,7 +45,7 @@ type shard struct {
 
 func newShard(gw *Gateway, index int, m *metrics.Loop) *shard {
 	return &shard{
-		gw: gw, index: index, m: m,
+		gw: gw, index: index, m: m, again: -1,
 		rooms:   make(map[string]*localRoom),
 		blocked: make(map[*loop.Conn]struct{}),
 	}
@@ -99,6 +101,10 @@ func (s *shard) Posted(posts []any) {
 			s.answer(p)
 		case *reply:
 			p.send()
+		case *presenceNews:
+			s.announce(p)
+		case sayAgain:
+			s.again = 0
 		case huntRevoked:
 			s.hunt.next.revoked = true
 		case huntUser:
@@ -133,9 +139,11 @@ const (
 )
 
 // Turn is loop.Handler's: it hands what was published to the broker, writes to the
-// members of rooms that have grown, and goes on looking for who must end.
+// members of rooms that have grown, and goes on with what is done in parts.
 func (s *shard) Turn() (more bool) {
 	hunting := s.hunts()
+	telling := s.tellSome()
+	saying := s.saySome()
 	if len(s.outbox) > 0 {
 		s.hub.broker.Publish(s.outbox)
 		clear(s.outbox)
@@ -153,7 +161,7 @@ func (s *shard) Turn() (more bool) {
 	}
 	if s.next == len(s.dirty) {
 		s.dirty, s.next = s.dirty[:0], 0
-		return hunting
+		return hunting || telling || saying
 	}
 	if s.next > len(s.dirty)/2 {
 		n := copy(s.dirty, s.dirty[s.next:])

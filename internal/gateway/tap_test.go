@@ -23,6 +23,8 @@ type tap struct {
 	read       func(broker.Query, broker.Page) broker.Page
 	published  func([]broker.Result) []broker.Result
 	onReady    func()
+	saying     func([]broker.RoomUsers) error // before presence is set, which an error prevents
+	watcher    func(broker.PresenceEvent)     // set by the gateway
 
 	mu    sync.Mutex
 	ready error
@@ -46,6 +48,20 @@ func (b *tap) Ready() error {
 		return b.ready
 	}
 	return b.Broker.Ready()
+}
+
+func (b *tap) SetPresence(ctx context.Context, gateway string, rooms []broker.RoomUsers) error {
+	if b.saying != nil {
+		if err := b.saying(rooms); err != nil {
+			return err
+		}
+	}
+	return b.People.SetPresence(ctx, gateway, rooms)
+}
+
+func (b *tap) WatchPresence(f func(broker.PresenceEvent)) {
+	b.watcher = f
+	b.People.WatchPresence(f)
 }
 
 func (b *tap) setReady(err error) {

@@ -22,6 +22,8 @@ type Loop struct {
 	RateLimited       Counter
 	InboxDepth        Gauge
 	Resets            Counter
+	PresenceSent      Counter
+	PresenceSkipped   Counter
 	closed            [closeReasons]Counter
 	rejected          []Counter
 	heartbeatTimeouts [heartbeatKinds]Counter

@@ -7,6 +7,12 @@ type Users struct {
 	RevocationsRefused Counter // not taken: the table was full, or they were none
 	DisconnectsDropped Counter // users to be disconnected, for whom no room was left
 	controlHeard       [controlMessages]Counter
+
+	PresenceUnsaid       Gauge   // users of whom the broker is to be told
+	PresenceSaid         Counter // users of whom it was told
+	PresenceFailed       Counter // users of whom it could not be told, at each attempt
+	PresenceHeard        Counter // events of rooms that are held here
+	PresenceNamesDropped Counter // beyond the bound of an event's lists
 }
 
 // ControlMessage is what one gateway says to all.
@@ -29,5 +35,16 @@ var users = []series{
 	counter("fanfare_revocations_refused_total", "Revocations not taken, as their table was full.", func(s *Set) *Counter { return &s.RevocationsRefused }),
 	setCounters("fanfare_control_messages_total", "Messages from gateways to all; ignored: not known, or not well formed.", "type", controlNames[:],
 		func(s *Set, i int) *Counter { return &s.controlHeard[i] }),
+	gauge("fanfare_presence_queue_depth", "Users of whom the broker is to be told that they came, left or have another number of connections.",
+		func(s *Set) *Gauge { return &s.PresenceUnsaid }),
+	counter("fanfare_presence_said_total", "Users of whom the broker was told.", func(s *Set) *Counter { return &s.PresenceSaid }),
+	counter("fanfare_presence_failed_total", "Users of whom the broker could not be told; it is tried again.", func(s *Set) *Counter { return &s.PresenceFailed }),
+	counter("fanfare_presence_events_total", "Events of who came and left, of all gateways, in rooms that this one holds.",
+		func(s *Set) *Counter { return &s.PresenceHeard }),
+	counter("fanfare_presence_names_dropped_total", "Names that did not fit into an event for members; its count is exact.",
+		func(s *Set) *Counter { return &s.PresenceNamesDropped }),
+	loopCounter("fanfare_presence_sent_total", "Presence events sent to members.", func(l *Loop) *Counter { return &l.PresenceSent }),
+	loopCounter("fanfare_presence_skipped_total", "Presence events not sent, as the member's socket took nothing; it gets the count once it does.",
+		func(l *Loop) *Counter { return &l.PresenceSkipped }),
 	counter("fanfare_disconnects_dropped_total", "Users not disconnected, as too many were to be at once.", func(s *Set) *Counter { return &s.DisconnectsDropped }),
 }

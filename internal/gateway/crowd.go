@@ -1,0 +1,146 @@
+package gateway
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fanfare-ws/fanfare/internal/broker"
+	"github.com/fanfare-ws/fanfare/internal/frame"
+	"github.com/fanfare-ws/fanfare/internal/protocol"
+)
+
+const (
+	// presenceEvery is the least time between two presence events of a room, and
+	// between two times that the broker is told of its users.
+	presenceEvery = 250 * time.Millisecond
+	// presencePerWatcher makes that longer where many are told: at most 20,000 frames
+	// a second for each room.
+	presencePerWatcher = 50 * time.Microsecond
+	// presenceNames bounds each list of an event. Its count is exact all the same.
+	presenceNames = 1000
+)
+
+// crowd is what is known of a room's users on all gateways, and what the members
+// who asked for it are to be told.
+type crowd struct {
+	known    atomic.Int64 // users, by what was last heard or read
+	watchers atomic.Int64 // members who are told, on all loops
+	passes   atomic.Int32 // loops that are still telling the last event
+
+	mu           sync.Mutex
+	heard        uint64 // events, so that a read knows whether it is older than one
+	read         bool   // the count was read since it was stale
+	joined, left map[string]struct{}
+	changed      bool      // something is to be told
+	cooling      bool      // an event is told, or was a moment ago
+	until        time.Time // not before that is the next one
+}
+
+// hear takes an event in. It reports whether it is to be told now, and how many
+// names had no place.
+func (c *crowd) hear(e *broker.PresenceEvent) (tell bool, dropped int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.heard++
+	c.known.Store(int64(e.Count))
+	if c.watchers.Load() == 0 {
+		c.joined, c.left, c.changed = nil, nil, false
+		return false, 0
+	}
+	for _, user := range e.Joined {
+		dropped += move(user, &c.left, &c.joined)
+	}
+	for _, user := range e.Left {
+		dropped += move(user, &c.joined, &c.left)
+	}
+	c.changed = true
+	return c.begin(), dropped
+}
+
+// begin reports whether an event may be told now, which whoever asked then does.
+func (c *crowd) begin() bool {
+	if c.cooling {
+		return false
+	}
+	c.cooling = true
+	return true
+}
+
+// move adds a user to one list, unless it stands in the other: then both are as if
+// nothing had been.
+func move(user string, from, to *map[string]struct{}) (dropped int) {
+	if _, ok := (*from)[user]; ok {
+		delete(*from, user)
+		return 0
+	}
+	if len(*to) >= presenceNames {
+		return 1
+	}
+	if *to == nil {
+		*to = make(map[string]struct{})
+	}
+	(*to)[user] = struct{}{}
+	return 0
+}
+
+// stale says that the count has to be read: an event may have been lost.
+func (c *crowd) stale() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.read = false
+}
+
+// wants says whether the count has to be read, and how many events were heard
+// before that.
+func (c *crowd) wants() (heard uint64, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.heard, !c.read
+}
+
+// counted takes in what was read after so many events. An event that came
+// meanwhile knows better. It reports whether the members are to be told.
+func (c *crowd) counted(count int, heard uint64) (tell bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.read = true
+	if c.heard != heard {
+		return false
+	}
+	if was := c.known.Swap(int64(count)); was == int64(count) || c.watchers.Load() == 0 {
+		return false
+	}
+	c.changed = true
+	return c.begin()
+}
+
+// cooled reports whether there is something to be told, or it is too early and
+// whether there is has to be asked again.
+func (c *crowd) cooled(now time.Time) (tell, again bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now.Before(c.until) || c.passes.Load() > 0 {
+		return false, true
+	}
+	c.cooling = c.changed
+	return c.changed, false
+}
+
+// event returns what is to be told, framed, and lets it cool from now on.
+func (c *crowd) event(room string, now time.Time) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := protocol.Presence{
+		Room: room, Joined: slices.Sorted(maps.Keys(c.joined)), Left: slices.Sorted(maps.Keys(c.left)), Count: int(c.known.Load()),
+	}
+	c.joined, c.left, c.changed = nil, nil, false
+	c.until = now.Add(max(presenceEvery, time.Duration(c.watchers.Load())*presencePerWatcher))
+	return framePresence(&e)
+}
+
+func framePresence(e *protocol.Presence) []byte {
+	return frame.AppendFrame(nil, frame.OpText, protocol.AppendPresence(nil, *e))
+}

@@ -1,0 +1,272 @@
+package gateway
+
+import (
+	"sync"
+
+	"github.com/fanfare-ws/fanfare/internal/broker"
+	"github.com/fanfare-ws/fanfare/internal/metrics"
+)
+
+// roster is the users that are in a room by this gateway, and what the broker has
+// still to be told of them. A guest is in it only until the broker knows: its
+// connection says the rest.
+type roster struct {
+	depth *metrics.Gauge // of all rosters' unsaid
+
+	mu     sync.Mutex
+	users  map[string]int    // of those with a name: connections; 0: in the grace after the last
+	unsaid map[string]remark // nil while all is said
+	delta  int               // what the room's known count lacks by what is unsaid
+	state  rosterState
+}
+
+// rosterState is what is being done about what is unsaid.
+type rosterState uint8
+
+const (
+	rosterIdle    rosterState = iota
+	rosterReady               // waits to be said
+	rosterSaying              // is being said
+	rosterCooling             // was said a moment ago
+)
+
+// remark is what the broker is to be told of a user, is being told, or was told a
+// moment ago.
+type remark struct {
+	connections int32
+	pending     bool // is to be told
+	told        bool // something of the user was told, or may have been
+	counted     bool // the room's count has the user, as far as is known
+}
+
+// lacks is what the room's count lacks of the user.
+func (m *remark) lacks() (n int) {
+	if m.connections > 0 {
+		n++
+	}
+	if m.counted {
+		n--
+	}
+	return n
+}
+
+// enter takes a connection of a user in. It reports whether the room has to be
+// queued, as exit and over do.
+func (r *roster) enter(user string, guest bool) (queue bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if guest {
+		return r.note(user, 1, true)
+	}
+	n, known := r.users[user]
+	if r.users == nil {
+		r.users = make(map[string]int)
+	}
+	r.users[user] = n + 1
+	if _, unsaid := r.unsaid[user]; known && n == 0 && !unsaid {
+		return false // it is back before anybody heard that it had gone
+	}
+	return r.note(user, n+1, !known)
+}
+
+// exit takes a connection out that has left the room on purpose, or is another
+// user's from now on.
+func (r *roster) exit(user string, guest bool) (queue bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if guest {
+		return r.note(user, 0, false)
+	}
+	n := r.users[user] - 1
+	if r.users[user] = n; n <= 0 {
+		delete(r.users, user)
+	}
+	return r.note(user, max(n, 0), false)
+}
+
+// close takes out a connection that has ended. The last one of a user leaves it in
+// the room until over: a page that is loaded again is no leave.
+func (r *roster) close(user string) (last, queue bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.users[user] - 1
+	r.users[user] = max(n, 0)
+	if n <= 0 {
+		return true, false
+	}
+	return false, r.note(user, n, false)
+}
+
+// over ends the grace of a user, if it did not come back.
+func (r *roster) over(user string) (queue bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n, there := r.users[user]; !there || n > 0 {
+		return false
+	}
+	delete(r.users, user)
+	return r.note(user, 0, false)
+}
+
+// note keeps a remark for the broker; comes says that it has not been told of the
+// user yet. mu is held.
+func (r *roster) note(user string, connections int, comes bool) (queue bool) {
+	m, there := r.unsaid[user]
+	if !there {
+		m = remark{told: !comes, counted: !comes}
+	} else {
+		r.delta -= m.lacks()
+	}
+	if connections == 0 && !m.told {
+		r.forget(user) // it came and went unheard
+		return false
+	}
+	m.connections, m.pending = int32(connections), true
+	r.delta += m.lacks()
+	if r.unsaid == nil {
+		r.unsaid = make(map[string]remark)
+	}
+	r.unsaid[user] = m
+	if !there {
+		r.depth.Add(1)
+	}
+	return r.ready()
+}
+
+// ready puts the roster among those that wait, if nothing is done about it yet.
+func (r *roster) ready() (queue bool) {
+	if r.state != rosterIdle {
+		return false
+	}
+	r.state = rosterReady
+	return true
+}
+
+func (r *roster) forget(user string) {
+	r.depth.Add(-1)
+	if delete(r.unsaid, user); len(r.unsaid) == 0 {
+		r.unsaid = nil // a map never shrinks
+	}
+}
+
+// take returns up to n users of whom something is to be told.
+func (r *roster) take(n int) (users []broker.UserConnections) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.state = rosterSaying
+	for user, m := range r.unsaid {
+		if len(users) == n {
+			break
+		}
+		if m.pending {
+			users = append(users, r.tell(user, m))
+		}
+	}
+	return users
+}
+
+// refresh makes numbers that were not told those of now.
+func (r *roster) refresh(users []broker.UserConnections) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range users {
+		users[i] = r.tell(users[i].User, r.unsaid[users[i].User])
+	}
+}
+
+func (r *roster) tell(user string, m remark) broker.UserConnections {
+	m.pending, m.told = false, true
+	r.unsaid[user] = m
+	return broker.UserConnections{User: user, Connections: int(m.connections)}
+}
+
+// said: what was taken has been told.
+func (r *roster) said() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.state = rosterCooling
+}
+
+// cooled forgets what was told, some time after it. It reports whether there is
+// more to be told, for which the room has to be queued.
+func (r *roster) cooled() (queue bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.state = rosterIdle
+	more := false
+	for user, m := range r.unsaid {
+		if m.pending {
+			more = true
+			continue
+		}
+		r.delta -= m.lacks()
+		r.forget(user)
+	}
+	return more && r.ready()
+}
+
+// counted: these have come and gone, and the room's count is after it.
+func (r *roster) counted(joined, left []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.unsaid) == 0 {
+		return
+	}
+	for _, user := range joined {
+		r.count(user, true)
+	}
+	for _, user := range left {
+		r.count(user, false)
+	}
+}
+
+func (r *roster) count(user string, counted bool) {
+	m, ok := r.unsaid[user]
+	if !ok {
+		return
+	}
+	r.delta -= m.lacks()
+	m.counted = counted
+	r.delta += m.lacks()
+	r.unsaid[user] = m
+}
+
+// again: the broker has forgotten what it was told. Guests are told of by their
+// connections.
+func (r *roster) again() (queue bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for user, n := range r.users {
+		queue = r.note(user, max(n, 1), false) || queue
+	}
+	return queue
+}
+
+// guest is told of again, if it is a user of this room: see again.
+func (r *roster) guest(user string) (queue bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.note(user, 1, false)
+}
+
+// lacking is what the count of the room lacks by what is unsaid.
+func (r *roster) lacking() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.delta
+}
+
+// end lets go of what will not be told any more.
+func (r *roster) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.depth.Add(-len(r.unsaid))
+	r.unsaid = nil
+}
+
+// idle says whether nobody with a name is in it and nothing is to be told.
+func (r *roster) idle() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state == rosterIdle && len(r.users) == 0
+}
