@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/fanfare-ws/fanfare/internal/auth"
+	"github.com/fanfare-ws/fanfare/internal/frame"
 	"github.com/fanfare-ws/fanfare/internal/gateway"
 	"github.com/fanfare-ws/fanfare/internal/protocol"
 	"github.com/fanfare-ws/fanfare/internal/room"
@@ -338,6 +340,60 @@ func TestEachWriteOfAStreamHasATimeOfItsOwn(t *testing.T) {
 		}
 		if !slices.Equal(w.writes, []time.Duration{time.Minute, time.Minute, time.Minute}) {
 			t.Errorf("the writes had %v", w.writes)
+		}
+	})
+}
+
+// A quiet room: for hours there are only the gateway's pings, which are answered,
+// and do not stand in for what the client has to hear.
+func TestAQuietRoomKeepsItsStreamForHours(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		w := &timedWriter{ResponseRecorder: httptest.NewRecorder()}
+		s := newEventStream(w, heartbeat{interval: 25 * time.Second, timeout: time.Minute})
+		served := make(chan struct{})
+		go func() {
+			defer close(served)
+			c := &inside{Conn: near, buf: make([]byte, insideBuffer)}
+			if j, p := c.join(protocol.Join{Room: "r"}); p != nil || j.Seq != 7 {
+				t.Errorf("joined %+v, %v", j, p)
+			} else {
+				s.serve(t.Context(), c, j)
+			}
+			c.end()
+		}()
+		var reader frame.Reader
+		buf := make([]byte, 4096)
+		next := func() frame.Event {
+			n, err := far.Read(buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, _, err := reader.Next(buf[:n], &frame.ReaderConfig{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return e
+		}
+		write := func(b []byte) {
+			if _, err := far.Write(b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		next() // the join
+		write(frame.AppendFrame(nil, frame.OpText, protocol.AppendJoined(nil, []byte(joinID), protocol.Joined{Room: "r", Position: protocol.Position{Epoch: "e", Seq: 7}})))
+		for range 501 {
+			<-time.After(20 * time.Second)
+			write(frame.AppendFrame(nil, frame.OpPing, []byte("p")))
+			if e := next(); e.Kind != frame.Pong || string(e.Payload) != "p" {
+				t.Fatalf("answered with %+v", e)
+			}
+		}
+		write(frame.AppendClose(nil, protocol.CloseRestart, ""))
+		next()
+		<-served
+		if n := strings.Count(w.Body.String(), "\n:\n"); n != 501*20/25 {
+			t.Errorf("%d comments", n)
 		}
 	})
 }

@@ -33,6 +33,7 @@ type eventStream struct {
 	out     []byte // not yet written
 	quiet   time.Duration
 	timeout time.Duration // in which the client has to take what is written
+	written time.Time     // when something last was
 }
 
 func newEventStream(w http.ResponseWriter, h heartbeat) *eventStream {
@@ -85,9 +86,10 @@ func (s *eventStream) take(conn *inside) error {
 	}
 }
 
-// await waits for more, and says with a comment that nothing has come for long.
+// await waits for more, and says with a comment that there was nothing to write
+// for long.
 func (s *eventStream) await(conn *inside) error {
-	_ = conn.SetReadDeadline(time.Now().Add(s.quiet)) // Read tells if it failed
+	_ = conn.SetReadDeadline(s.written.Add(s.quiet)) // Read tells if it failed
 	err := conn.fill()
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		s.out = append(s.out, ":\n\n"...)
@@ -185,7 +187,8 @@ func (s *eventStream) flush() error {
 	if len(s.out) == 0 {
 		return nil
 	}
-	if err := s.control.SetWriteDeadline(time.Now().Add(s.timeout)); err != nil {
+	s.written = time.Now()
+	if err := s.control.SetWriteDeadline(s.written.Add(s.timeout)); err != nil {
 		return err
 	}
 	_, err := s.w.Write(s.out)

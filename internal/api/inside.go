@@ -137,8 +137,11 @@ func refusedInside(answer *http.Response) *problem {
 	return p
 }
 
-// join joins the room; what follows in it comes from next.
+// join joins the room; what follows in it comes from parse and fill, in its own
+// time.
 func (c *inside) join(j protocol.Join) (protocol.Joined, *problem) {
+	_ = c.SetDeadline(time.Now().Add(insideWait)) // what follows tells if it failed
+	defer func() { _ = c.SetDeadline(time.Time{}) }()
 	if err := c.send(frame.OpText, protocol.AppendJoin(nil, joinID, j)); err != nil {
 		return protocol.Joined{}, unavailable("this gateway takes no more")
 	}
