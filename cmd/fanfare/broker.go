@@ -33,7 +33,7 @@ func newBroker(c *config.Config, p parts) (broker.Broker, error) {
 	bounds := func(name string) broker.Bounds { return broker.Bounds(p.classes.Load().Of(name).History) }
 	if !c.Redis.Shared() {
 		return memory.New(memory.Config{
-			Bounds: bounds, DedupWindow: dedupWindow(c), Bytes: c.Memory.Bytes,
+			Bounds: bounds, DedupWindow: dedupWindow(c), Bytes: c.Memory.Bytes, Events: c.Events.Kept(),
 			Depth: &p.set.BrokerQueue, Refused: &p.set.BrokerRefused,
 		}), nil
 	}
@@ -46,7 +46,7 @@ func newBroker(c *config.Config, p parts) (broker.Broker, error) {
 		URL: r.URL, Mode: redis.Mode(r.Mode), Addresses: r.Addresses,
 		SentinelMaster: r.SentinelMaster, SentinelUsername: r.SentinelUsername, SentinelPassword: r.SentinelPassword,
 		TLS: authorities, Prefix: r.Prefix, Partitions: r.Partitions, Name: "fanfare-" + p.id,
-		Bounds: bounds, DedupWindow: dedupWindow(c),
+		Bounds: bounds, DedupWindow: dedupWindow(c), Events: c.Events.Kept(),
 		Log: p.log, Metrics: p.relay, Depth: &p.set.BrokerQueue, Refused: &p.set.BrokerRefused,
 	})
 }

@@ -24,13 +24,16 @@ const patience = 30 * time.Second
 //	gateway start [FLAG...]  run a gateway; $URL is where, $ADMIN its admin address. Again
 //	                         after stop: in its place
 //	gateway stop             end it, and wait until it has gone
+//	redis start              run a redis-server; $REDIS is its URL and $REDIS_PORT its port. Again after stop:
+//	                         in its place. For scripts that begin with [!redis] skip
+//	redis stop               end it
 //	cutter BYTES TIMES       $CUT leads to the gateway, but its first TIMES connections end after
 //	                         as many BYTES from the client
 //	await FILE REGEXP        wait until a file has a match
 //	signal FILE NAME         send INT or TERM to the process whose number is in the file
 func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
 	return map[string]func(ts *testscript.TestScript, neg bool, args []string){
-		"gateway": gatewayCommand, "cutter": cutterCommand, "await": awaitCommand, "signal": signalCommand,
+		"gateway": gatewayCommand, "redis": redisCommand, "cutter": cutterCommand, "await": awaitCommand, "signal": signalCommand,
 	}
 }
 

@@ -44,7 +44,7 @@ func newRoot() *cobra.Command {
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(serve, publishCommand(), tailCommand(), tokenCommand(), configCommand(), healthcheckCommand(), versionCommand())
+	root.AddCommand(serve, publishCommand(), tailCommand(), eventsCommand(), tokenCommand(), configCommand(), healthcheckCommand(), versionCommand())
 	return root
 }
 

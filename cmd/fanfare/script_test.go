@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -38,8 +39,10 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds:                scriptCommands(),
+		Condition:           condition,
 		Setup: func(env *testscript.Env) error {
 			env.Values[gatewayKey{}] = new(running)
+			env.Values[redisKey{}] = new(exec.Cmd)
 			env.Setenv("READY", strings.TrimPrefix(ready.URL, "http://"))
 			env.Setenv("DRAINING", strings.TrimPrefix(draining.URL, "http://"))
 			env.Setenv("HANGING", hanging.Addr().String())

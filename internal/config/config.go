@@ -29,6 +29,7 @@ type Config struct {
 	Dedup            Dedup
 	Memory           Memory
 	Redis            Redis
+	Events           Events
 	AcceptRate       int // upgrades a second; 0: any
 	Rebalance        Rebalance
 	MaxConnectionAge time.Duration // 0: any
