@@ -110,7 +110,7 @@ func (f *fleet) announce(ctx context.Context) error {
 func (g *Gateway) member() broker.Member {
 	return broker.Member{
 		ID: g.cfg.ID, Version: g.cfg.Version, Connections: g.Connections(),
-		Rooms: int(g.cfg.Metrics.Rooms.Value()), Draining: g.draining.Load(),
+		Rooms: int(g.cfg.Metrics.Rooms.Value()), Load: g.busy(), Draining: g.draining.Load(),
 	}
 }
 

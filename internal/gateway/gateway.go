@@ -35,6 +35,7 @@ type Gateway struct {
 	draining     atomic.Bool
 	backlogBytes atomic.Int64 // of backlogs that are not yet sent
 	health       health
+	load         load
 	accepts      sharedBucket
 	fleet        *fleet  // nil: the broker is not shared
 	people       *people // nil: the broker keeps none
