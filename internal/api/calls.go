@@ -178,8 +178,9 @@ func (x *exchange) refuse(p *problem) {
 	}
 }
 
-// reply answers with a JSON value.
+// reply answers with a JSON value, on a line, as terminals like it.
 func (x *exchange) reply(value []byte) {
+	value = append(value, '\n')
 	h := x.w.Header()
 	h["Content-Type"] = jsonType
 	h["Cache-Control"] = noStore

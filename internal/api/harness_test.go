@@ -180,6 +180,12 @@ func (s *service) do(method, path string, header http.Header, body io.Reader) an
 	}
 	a := answer{response.StatusCode, response.Header, string(text)}
 	s.check(method, r, a)
+	if strings.HasSuffix(a.header.Get("Content-Type"), "json") && len(text) > 0 {
+		var ends bool
+		if a.body, ends = strings.CutSuffix(a.body, "\n"); !ends {
+			s.t.Errorf("%s %s: the answer is no line: %q", method, path, text)
+		}
+	}
 	return a
 }
 

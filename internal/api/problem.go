@@ -120,7 +120,7 @@ func (p *problem) write(w http.ResponseWriter, requestID string) {
 		h.Set("Retry-After", strconv.FormatInt(ceil(p.retryAfter, time.Second), 10))
 	}
 	w.WriteHeader(p.status)
-	_, _ = w.Write(p.body(requestID)) // who has gone needs no answer
+	_, _ = w.Write(append(p.body(requestID), '\n')) // who has gone needs no answer
 }
 
 // ceil rounds up: who comes back at that time must not be early.
