@@ -17,7 +17,7 @@ type people struct {
 	// telling is held while presence changes, and while it is told, which keeps its
 	// order. mu is never held while a watcher is called.
 	telling sync.Mutex
-	watch   func(broker.PresenceEvent) // set before Start; nil: nobody watches
+	watch   func(broker.PresenceEvent) // guarded by telling; nil: nobody watches
 
 	mu    sync.RWMutex
 	rooms map[string]map[string]int32 // room → user → connections, none of them 0
@@ -88,7 +88,11 @@ func (p *people) set(r broker.RoomUsers) (event broker.PresenceEvent, before int
 }
 
 // WatchPresence implements broker.Presence. The watcher hears of every room.
-func (b *Broker) WatchPresence(watch func(broker.PresenceEvent)) { b.people.watch = watch }
+func (b *Broker) WatchPresence(watch func(broker.PresenceEvent)) {
+	b.people.telling.Lock()
+	defer b.people.telling.Unlock()
+	b.people.watch = watch
+}
 
 // Online implements broker.Presence. It looks at every user of the room: some
 // milliseconds for 100,000.
