@@ -216,6 +216,7 @@ func (s *Swarm) Turn(wait time.Duration) error {
 	s.dialQueued(now)
 	s.arrivals(now)
 	s.publishDue(now)
+	s.conclude(now)
 	s.sweep(now)
 	if s.err != nil {
 		return s.err
@@ -269,8 +270,13 @@ func (s *Swarm) course(now int64) {
 		s.cut(now)
 	}
 	s.sample(now)
-	if now >= s.until && !s.over {
+}
+
+// conclude ends what is measured, once all that was due before is published.
+func (s *Swarm) conclude(now int64) {
+	if s.started && !s.over && now >= s.until {
 		s.over = true
+		s.closeWindow(now)
 		s.unstall(now)
 	}
 }

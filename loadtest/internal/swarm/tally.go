@@ -92,9 +92,6 @@ func (s *Swarm) sample(now int64) {
 		s.resetIntervals()
 		return
 	}
-	if now >= s.until && s.window.Seconds == 0 {
-		s.closeWindow(now)
-	}
 	for now >= s.taken+sampleTime {
 		s.taken += sampleTime
 		s.samples = append(s.samples, s.take(now))
