@@ -22,7 +22,22 @@ type bus struct {
 
 	mu        sync.Mutex
 	listeners []func([]byte)
+	watchers  []func(broker.PresenceEvent)
 	deaf      bool // nothing that is told arrives
+}
+
+// newBus makes one on people that tell it alone who comes and goes.
+func newBus(kept *memory.Broker) *bus {
+	b := &bus{People: kept}
+	kept.WatchPresence(func(e broker.PresenceEvent) {
+		b.mu.Lock()
+		watchers := b.watchers
+		b.mu.Unlock()
+		for _, f := range watchers {
+			f(e)
+		}
+	})
+	return b
 }
 
 // peer is one gateway's broker on a bus: its rooms are its own.
@@ -43,6 +58,12 @@ func (p peer) Listen(f func([]byte)) {
 	p.bus.listeners = append(p.bus.listeners, f)
 }
 
+func (p peer) WatchPresence(f func(broker.PresenceEvent)) {
+	p.bus.mu.Lock()
+	defer p.bus.mu.Unlock()
+	p.bus.watchers = append(p.bus.watchers, f)
+}
+
 func (p peer) Tell(_ context.Context, message []byte) error {
 	p.bus.mu.Lock()
 	defer p.bus.mu.Unlock()
@@ -58,7 +79,13 @@ func (p peer) Tell(_ context.Context, message []byte) error {
 // runTwo starts two gateways that share a bus.
 func runTwo(t *testing.T, change ...func(*setup)) (*bus, *service, *service) {
 	t.Helper()
-	b := &bus{People: memory.New(memory.Config{})}
+	return runTwoOn(t, memory.New(memory.Config{}), change...)
+}
+
+// runTwoOn has what is kept of users kept there.
+func runTwoOn(t *testing.T, kept *memory.Broker, change ...func(*setup)) (*bus, *service, *service) {
+	t.Helper()
+	b := newBus(kept)
 	one := func(id string) *service {
 		return run(t, append(change, func(c *setup) {
 			c.ID, c.Loops = id, 2

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/fanfare-ws/fanfare/internal/broker"
@@ -25,6 +26,8 @@ type tap struct {
 	onReady    func()
 	saying     func([]broker.RoomUsers) error // before presence is set, which an error prevents
 	watcher    func(broker.PresenceEvent)     // set by the gateway
+
+	unheard atomic.Bool // what the broker tells of who comes and goes is lost
 
 	mu    sync.Mutex
 	ready error
@@ -61,7 +64,11 @@ func (b *tap) SetPresence(ctx context.Context, gateway string, rooms []broker.Ro
 
 func (b *tap) WatchPresence(f func(broker.PresenceEvent)) {
 	b.watcher = f
-	b.People.WatchPresence(f)
+	b.People.WatchPresence(func(e broker.PresenceEvent) {
+		if !b.unheard.Load() {
+			f(e)
+		}
+	})
 }
 
 func (b *tap) setReady(err error) {
