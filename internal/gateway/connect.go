@@ -1,9 +1,6 @@
 package gateway
 
 import (
-	"net/url"
-	"strconv"
-
 	"github.com/fanfare-ws/fanfare/internal/frame"
 	"github.com/fanfare-ws/fanfare/internal/loop"
 	"github.com/fanfare-ws/fanfare/internal/protocol"
@@ -18,12 +15,6 @@ const (
 
 	reasonAcceptRate = "accept_rate"
 )
-
-// greeting is what a connection asked for in its URL, kept until it is open.
-type greeting struct {
-	rooms []string
-	since *protocol.Position
-}
 
 // Upgrade is loop.Handler's: it decides who may connect.
 func (s *shard) Upgrade(c *loop.Conn, r *frame.Request) (loop.Admission, *frame.Refusal) {
@@ -92,31 +83,4 @@ func (g *Gateway) overload() *frame.Refusal {
 		return refuse(reasonAcceptRate, "too many connect at once")
 	}
 	return nil
-}
-
-// parseGreeting reads what the query asks for once the connection is open.
-// Parameters that it does not know are ignored. problem is for people; empty: none.
-func parseGreeting(values url.Values) (g *greeting, problem string) {
-	g = &greeting{rooms: values["room"]}
-	for _, name := range g.rooms {
-		if !protocol.ValidRoom(name) {
-			return nil, "room: 1 to " + strconv.Itoa(protocol.MaxRoom) + " characters of A-Z a-z 0-9 _ - . : @ /"
-		}
-	}
-	since, ok := values["since"]
-	if !ok {
-		if len(g.rooms) == 0 {
-			return nil, ""
-		}
-		return g, ""
-	}
-	if len(since) != 1 || len(g.rooms) != 1 {
-		return nil, "since: once, with exactly one room"
-	}
-	p, err := protocol.ParsePosition(since[0])
-	if err != nil {
-		return nil, "since: EPOCH:SEQ"
-	}
-	g.since = &p
-	return g, ""
 }

@@ -107,7 +107,7 @@ func (s *shard) drainSome(left int) {
 // sendAway gives a connection what its rooms still have for it, asks it to
 // reconnect, and closes it.
 func (s *shard) sendAway(c *loop.Conn, reason string) {
-	if ses, ok := c.Data.(*session); ok {
+	if ses, ok := c.Data.(*session); ok && ses.greeting == nil { // nothing goes before the welcome
 		ses.resume()
 		s.payload = protocol.AppendReconnect(s.payload[:0], s.gw.spread(), reason)
 		s.send(c, s.payload)

@@ -24,6 +24,7 @@ type caller struct {
 	session  *session
 	user     string
 	identity *auth.Identity // nil: the name was registered
+	key      string         // of a registered name; empty: there is a token
 	expires  time.Time      // with the leeway; zero: never
 	at       int            // in the loop's expiries
 }
@@ -152,6 +153,9 @@ func (ses *session) become(c *caller) {
 	if was != nil {
 		s.expiries.remove(was)
 	}
+	if was != nil && was.key != "" {
+		s.gw.people.letGo(ses, was.user)
+	}
 	ses.caller = c
 	if c != nil {
 		s.expiries.add(c)
@@ -161,8 +165,8 @@ func (ses *session) become(c *caller) {
 	}
 	for _, m := range ses.rooms {
 		if m.room.listed {
-			s.gw.people.exit(m.room.shared, user, was == nil)
-			s.gw.people.enter(m.room.shared, ses.user(), c == nil)
+			r := m.room.shared
+			s.gw.people.queue(r, r.roster.rename(user, ses.user(), was == nil, c == nil))
 		}
 	}
 }

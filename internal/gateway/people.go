@@ -19,6 +19,7 @@ type people struct {
 	done   sync.WaitGroup
 
 	presence presence
+	registry *registry
 }
 
 // newPeople returns nil where the broker keeps no users.
@@ -27,7 +28,7 @@ func newPeople(g *Gateway) *people {
 	if !ok {
 		return nil
 	}
-	p := &people{People: kept, gw: g, presence: newPresence()}
+	p := &people{People: kept, gw: g, presence: newPresence(), registry: newRegistry()}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -40,6 +41,9 @@ func (p *people) start() {
 	p.done.Go(p.speak)
 	p.done.Go(p.pace)
 	p.done.Go(p.reap)
+	for i := range p.registry.queues {
+		p.done.Go(func() { p.nameLoop(&p.registry.queues[i]) })
+	}
 }
 
 // stop ends the goroutines and waits for them.
@@ -93,6 +97,7 @@ func (p *people) again() {
 		r.crowd.stale()
 		p.gw.hub.check(r)
 	}
+	p.nameAgain()
 	for _, s := range p.gw.shards {
 		s.loop.Post(sayAgain{})
 	}

@@ -413,22 +413,37 @@ func TestTheFirstMemberKnowsWhoIsOnOtherGateways(t *testing.T) {
 	two.untilUsers("r", "ada:1", "bob:1")
 }
 
-// forgetful is people that a test may make forget all.
+// forgetful is people that a test may make forget who is there, and their names.
 type forgetful struct {
-	mu sync.Mutex
-	broker.People
+	broker.People // what is not forgotten
+
+	mu   sync.Mutex
+	kept broker.People
+}
+
+func newForgetful() *forgetful {
+	m := memory.New(memory.Config{})
+	return &forgetful{People: m, kept: m}
 }
 
 func (f *forgetful) forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.People = memory.New(memory.Config{})
+	f.kept = memory.New(memory.Config{})
 }
 
 func (f *forgetful) now() broker.People {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.People
+	return f.kept
+}
+
+func (f *forgetful) OnlineCounts(ctx context.Context, rooms []string) ([]int, error) {
+	return f.now().OnlineCounts(ctx, rooms)
+}
+
+func (f *forgetful) ReleaseName(ctx context.Context, c broker.NameClaim, grace time.Duration) error {
+	return f.now().ReleaseName(ctx, c, grace)
 }
 
 func (f *forgetful) SetPresence(ctx context.Context, gateway string, rooms []broker.RoomUsers) error {
@@ -445,7 +460,7 @@ func (f *forgetful) ClaimName(ctx context.Context, c broker.NameClaim) (bool, er
 
 func TestWhatTheBrokerForgotIsSaidAgain(t *testing.T) {
 	i := newIssuer(t)
-	kept := &forgetful{People: memory.New(memory.Config{})}
+	kept := newForgetful()
 	s := run(t, listed, i.trusted, func(c *setup) {
 		c.Loops = 2
 		c.tap.Broker, c.tap.People = memory.New(memory.Config{}), kept

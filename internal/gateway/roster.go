@@ -51,10 +51,14 @@ func (m *remark) lacks() (n int) {
 }
 
 // enter takes a connection of a user in. It reports whether the room has to be
-// queued, as exit and over do.
+// queued, as exit, rename and over do.
 func (r *roster) enter(user string, guest bool) (queue bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.come(user, guest)
+}
+
+func (r *roster) come(user string, guest bool) (queue bool) {
 	if guest {
 		return r.note(user, 1, true)
 	}
@@ -69,19 +73,36 @@ func (r *roster) enter(user string, guest bool) (queue bool) {
 	return r.note(user, n+1, !known)
 }
 
-// exit takes a connection out that has left the room on purpose, or is another
-// user's from now on.
+// exit takes a connection out that has left the room on purpose.
 func (r *roster) exit(user string, guest bool) (queue bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.leave(user, guest)
+}
+
+func (r *roster) leave(user string, guest bool) (queue bool) {
 	if guest {
 		return r.note(user, 0, false)
 	}
-	n := r.users[user] - 1
-	if r.users[user] = n; n <= 0 {
+	n, there := r.users[user]
+	switch n--; {
+	case !there:
+		return false
+	case n <= 0:
 		delete(r.users, user)
+	default:
+		r.users[user] = n
 	}
 	return r.note(user, max(n, 0), false)
+}
+
+// rename makes a connection that of another user. Nobody is told of the one without
+// the other: the room is never without its only user.
+func (r *roster) rename(was, is string, wasGuest, isGuest bool) (queue bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	queue = r.come(is, isGuest)
+	return r.leave(was, wasGuest) || queue
 }
 
 // close takes out a connection that has ended. The last one of a user leaves it in
@@ -89,9 +110,12 @@ func (r *roster) exit(user string, guest bool) (queue bool) {
 func (r *roster) close(user string) (last, queue bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := r.users[user] - 1
-	r.users[user] = max(n, 0)
-	if n <= 0 {
+	n, there := r.users[user]
+	if !there {
+		return false, false
+	}
+	n = max(n-1, 0)
+	if r.users[user] = n; n == 0 {
 		return true, false
 	}
 	return false, r.note(user, n, false)

@@ -13,7 +13,7 @@ import (
 type session struct {
 	shard    *shard
 	conn     *loop.Conn
-	greeting *greeting // until it is open
+	greeting *greeting // until it is open; nil where its URL asks for nothing
 	caller   *caller   // nil: a guest
 	rooms    []membership
 	pending  int // rooms with joins that wait for a log
@@ -39,37 +39,12 @@ func newSession(s *shard, c *loop.Conn, g *greeting) *session {
 	return &session{shard: s, conn: c, greeting: g}
 }
 
-// open welcomes the connection and joins what its URL asks for.
-func (ses *session) open() {
-	s, cfg := ses.shard, &ses.shard.gw.cfg
-	limits := &s.gw.live().Limits
-	s.payload = protocol.AppendWelcome(s.payload[:0], protocol.Welcome{
-		Connection: ses.name("c-"), User: ses.user(), Gateway: cfg.ID,
-		HeartbeatInterval: cfg.HeartbeatInterval, HeartbeatTimeout: cfg.HeartbeatTimeout,
-		MessageBytes: limits.MessageBytes, Rooms: limits.RoomsPerConn,
-	})
-	s.send(ses.conn, s.payload)
-	ses.until = s.gw.lifetime(s.loop.Now())
-	if ses.caller != nil {
-		s.expiries.add(ses.caller)
-	}
-	g := ses.greeting
-	ses.greeting = nil
-	if g == nil {
-		return
-	}
-	for _, name := range g.rooms {
-		s.request = protocol.Request{Type: protocol.TypeJoin, Room: []byte(name), Last: -1}
-		if g.since != nil {
-			s.request.HasSince = true
-			s.request.SinceEpoch, s.request.SinceSeq = []byte(g.since.Epoch), g.since.Seq
-		}
-		ses.join(&s.request)
-	}
-}
-
 // message answers one message of the client.
 func (ses *session) message(payload []byte) {
+	if ses.greeting != nil {
+		ses.early(payload)
+		return
+	}
 	s := ses.shard
 	r := &s.request
 	problem := s.decoder.Decode(payload, r)
@@ -99,10 +74,10 @@ func (ses *session) message(payload []byte) {
 		ses.askHistory(r)
 	case protocol.TypeMembers:
 		ses.askMembers(r)
+	case protocol.TypeRegister:
+		ses.register(r)
 	case protocol.TypeAuth:
 		ses.authenticate(r)
-	default:
-		ses.fail(r.ID, &protocol.Error{Code: protocol.UnknownType, Message: "unknown type", Field: "type"})
 	}
 }
 
@@ -186,8 +161,11 @@ func (ses *session) membershipOf(lr *localRoom) int {
 // closed ends the session: nothing of it stays.
 func (ses *session) closed() {
 	ses.gone = true
-	if ses.caller != nil {
-		ses.shard.expiries.remove(ses.caller)
+	if c := ses.caller; c != nil {
+		ses.shard.expiries.remove(c)
+		if c.key != "" {
+			ses.shard.gw.people.letGo(ses, c.user)
+		}
 	}
 	for i := range ses.rooms {
 		lr := ses.rooms[i].room

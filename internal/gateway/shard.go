@@ -29,11 +29,12 @@ type shard struct {
 	waiting  int                  // joins that wait for a log
 	expiries expiries
 	hunt     hunt
-	telling  []*localRoom // whose watchers have something to be told, in turn
-	again    int          // the next connection of those who are said again; -1: none
-	leaving  []*loop.Conn // to be sent away by a drain, the last first
-	sample   int          // where the next sample of queues begins
-	relieved int64        // until when what relieve ended may still hold its queue
+	telling  []*localRoom         // whose watchers have something to be told, in turn
+	namings  map[*session]*naming // claims that are not answered; nil: none yet
+	again    int                  // the next connection of those who are said again; -1: none
+	leaving  []*loop.Conn         // to be sent away by a drain, the last first
+	sample   int                  // where the next sample of queues begins
+	relieved int64                // until when what relieve ended may still hold its queue
 
 	// Scratch.
 	decoder  protocol.Decoder
@@ -54,7 +55,11 @@ func newShard(gw *Gateway, index int, m *metrics.Loop) *shard {
 // Open is loop.Handler's.
 func (s *shard) Open(c *loop.Conn) {
 	if ses, ok := c.Data.(*session); ok {
-		ses.open()
+		ses.until = s.gw.lifetime(s.loop.Now())
+		if ses.caller != nil {
+			s.expiries.add(ses.caller)
+		}
+		ses.greet()
 	}
 }
 
@@ -103,6 +108,10 @@ func (s *shard) Posted(posts []any) {
 			p.send()
 		case *presenceNews:
 			s.announce(p)
+		case *naming:
+			s.named(p)
+		case *unname:
+			p.lost()
 		case sayAgain:
 			s.again = 0
 		case huntRevoked:

@@ -24,8 +24,9 @@ type tap struct {
 	read       func(broker.Query, broker.Page) broker.Page
 	published  func([]broker.Result) []broker.Result
 	onReady    func()
-	saying     func([]broker.RoomUsers) error // before presence is set, which an error prevents
-	watcher    func(broker.PresenceEvent)     // set by the gateway
+	saying     func([]broker.RoomUsers) error                // before presence is set, which an error prevents
+	claiming   func(context.Context, broker.NameClaim) error // before a name is claimed, which an error prevents
+	watcher    func(broker.PresenceEvent)                    // set by the gateway
 
 	unheard atomic.Bool // what the broker tells of who comes and goes is lost
 
@@ -60,6 +61,15 @@ func (b *tap) SetPresence(ctx context.Context, gateway string, rooms []broker.Ro
 		}
 	}
 	return b.People.SetPresence(ctx, gateway, rooms)
+}
+
+func (b *tap) ClaimName(ctx context.Context, c broker.NameClaim) (bool, error) {
+	if b.claiming != nil {
+		if err := b.claiming(ctx, c); err != nil {
+			return false, err
+		}
+	}
+	return b.People.ClaimName(ctx, c)
 }
 
 func (b *tap) WatchPresence(f func(broker.PresenceEvent)) {

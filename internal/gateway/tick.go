@@ -20,6 +20,7 @@ const samples = 1024
 // Tick is loop.Handler's, about once a second.
 func (s *shard) Tick(now int64) {
 	s.expire(time.Now())
+	s.forgetNames(time.Now())
 	s.sampleQueues()
 	s.m.QueueOldest.Set(s.oldest(now))
 	s.retire(now)

@@ -8,6 +8,10 @@ type Users struct {
 	DisconnectsDropped Counter // users to be disconnected, for whom no room was left
 	controlHeard       [controlMessages]Counter
 
+	NamesHeld     Gauge
+	NamesLost     Counter // taken from their sessions: another was quicker once the broker had forgotten them
+	namesAnswered [nameResults]Counter
+
 	PresenceUnsaid       Gauge   // users of whom the broker is to be told
 	PresenceSaid         Counter // users of whom it was told
 	PresenceFailed       Counter // users of whom it could not be told, at each attempt
@@ -30,11 +34,32 @@ var controlNames = [controlMessages]string{"revoke", "disconnect", "ignored"}
 // ControlHeard counts a control message that came.
 func (u *Users) ControlHeard(c ControlMessage) { u.controlHeard[c].Inc() }
 
+// NameResult is how a claim of a name ended.
+type NameResult uint8
+
+const (
+	NameClaimed NameResult = iota
+	NameTaken
+	NameUnavailable // the broker did not answer in time, or too many wait
+	NameForbidden   // there is a token by now
+	nameResults
+)
+
+var nameResultNames = [nameResults]string{"claimed", "taken", "unavailable", "forbidden"}
+
+// NameAnswered counts the answer to a claim.
+func (u *Users) NameAnswered(r NameResult) { u.namesAnswered[r].Inc() }
+
 var users = []series{
 	gauge("fanfare_revocations", "Revocations that this gateway knows.", func(s *Set) *Gauge { return &s.Revocations }),
 	counter("fanfare_revocations_refused_total", "Revocations not taken, as their table was full.", func(s *Set) *Counter { return &s.RevocationsRefused }),
 	setCounters("fanfare_control_messages_total", "Messages from gateways to all; ignored: not known, or not well formed.", "type", controlNames[:],
 		func(s *Set, i int) *Counter { return &s.controlHeard[i] }),
+	gauge("fanfare_names_held", "Names that connections of this gateway have registered.", func(s *Set) *Gauge { return &s.NamesHeld }),
+	counter("fanfare_names_lost_total", "Names taken from their connections: the broker had forgotten them and another was quicker.",
+		func(s *Set) *Counter { return &s.NamesLost }),
+	setCounters("fanfare_name_claims_total", "Claims of names answered, by result.", "result", nameResultNames[:],
+		func(s *Set, i int) *Counter { return &s.namesAnswered[i] }),
 	gauge("fanfare_presence_queue_depth", "Users of whom the broker is to be told that they came, left or have another number of connections.",
 		func(s *Set) *Gauge { return &s.PresenceUnsaid }),
 	counter("fanfare_presence_said_total", "Users of whom the broker was told.", func(s *Set) *Counter { return &s.PresenceSaid }),
