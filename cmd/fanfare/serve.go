@@ -196,6 +196,7 @@ func gatewayConfig(s *settings, p parts, b broker.Broker) gateway.Config {
 		Rebalance:         c.Rebalance.Enabled,
 		MaxConnectionAge:  c.MaxConnectionAge,
 		DrainPeriod:       c.Drain.Period,
+		Events:            c.Events.Enabled,
 		Broker:            b,
 		Public:            api.Public(c.Echo),
 		Metrics:           p.set,

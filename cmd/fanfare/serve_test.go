@@ -18,6 +18,7 @@ import (
 func TestEverythingThatIsConfiguredReachesTheGateway(t *testing.T) {
 	c := config.Default()
 	c.Echo, c.Origins, c.Rooms = true, []string{"*"}, []config.RoomClass{{Match: "*"}}
+	c.Events.Enabled = true
 	c.AcceptRate, c.Rebalance.Enabled, c.MaxConnectionAge = 1, true, time.Hour
 	c.Limits.MembersPerRoom = 1
 	secret := filepath.Join(t.TempDir(), "secret")

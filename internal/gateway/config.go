@@ -26,6 +26,7 @@ type Config struct {
 	Rebalance         bool          // send away what is clearly more than the fleet's mean
 	MaxConnectionAge  time.Duration // send away what is older; 0: never
 	DrainPeriod       time.Duration // over which a drain spreads its closes
+	Events            bool          // have backends told which connections begin and end
 
 	Broker  broker.Broker
 	Public  http.Handler   // what is no WebSocket, on the same port

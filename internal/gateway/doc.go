@@ -11,6 +11,13 @@
 // nothing in it may block: what takes time (a history read) is done by the hub's
 // goroutines and comes back as a post.
 //
+// What the broker keeps of users is seen to by people, whose goroutines may wait
+// for it: presence is said by one and told by another, names are claimed and
+// released by a few, each name by the same, revocations are read, what dead gateways
+// said is taken back, and backends are told which connections begin and end. Loops
+// only leave word with them. Gateways tell each other what must be done at once by
+// control messages.
+//
 // The way of a message is: shard.Message, session.publish, the shard's outbox,
 // Broker.Publish once a turn; then hub.Deliver, which frames the message once
 // and appends it to the room's log, a post to each loop that has members, and

@@ -116,6 +116,7 @@ func (ses *session) open(problem *protocol.Error) {
 	}
 	s.payload = protocol.AppendWelcome(s.payload[:0], welcome)
 	s.send(ses.conn, s.payload)
+	s.gw.people.connected(ses)
 	if problem != nil {
 		ses.fail(nil, problem)
 	}

@@ -18,8 +18,9 @@ type people struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 
-	presence presence
-	registry *registry
+	presence  presence
+	registry  *registry
+	lifecycle lifecycle
 }
 
 // newPeople returns nil where the broker keeps no users.
@@ -28,7 +29,7 @@ func newPeople(g *Gateway) *people {
 	if !ok {
 		return nil
 	}
-	p := &people{People: kept, gw: g, presence: newPresence(), registry: newRegistry()}
+	p := &people{People: kept, gw: g, presence: newPresence(), registry: newRegistry(), lifecycle: lifecycle{wake: make(chan struct{}, 1)}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -41,6 +42,7 @@ func (p *people) start() {
 	p.done.Go(p.speak)
 	p.done.Go(p.pace)
 	p.done.Go(p.reap)
+	p.done.Go(p.chronicle)
 	for i := range p.registry.queues {
 		p.done.Go(func() { p.nameLoop(&p.registry.queues[i]) })
 	}
@@ -53,6 +55,7 @@ func (p *people) stop() {
 	}
 	p.cancel()
 	p.done.Wait()
+	p.finish()
 }
 
 // reapEvery is how often it is looked whether another gateway has died.
@@ -125,7 +128,11 @@ func (s *shard) saySome() bool {
 
 func (s *shard) sayOne(c *loop.Conn) {
 	ses, ok := c.Data.(*session)
-	if !ok || ses.caller != nil {
+	if !ok || ses.greeting != nil {
+		return
+	}
+	s.gw.people.connected(ses)
+	if ses.caller != nil {
 		return
 	}
 	for _, m := range ses.rooms {

@@ -161,6 +161,9 @@ func (ses *session) membershipOf(lr *localRoom) int {
 // closed ends the session: nothing of it stays.
 func (ses *session) closed() {
 	ses.gone = true
+	if ses.greeting == nil {
+		ses.shard.gw.people.disconnected(ses)
+	}
 	if c := ses.caller; c != nil {
 		ses.shard.expiries.remove(c)
 		if c.key != "" {

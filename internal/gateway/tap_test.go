@@ -26,6 +26,7 @@ type tap struct {
 	onReady    func()
 	saying     func([]broker.RoomUsers) error                // before presence is set, which an error prevents
 	claiming   func(context.Context, broker.NameClaim) error // before a name is claimed, which an error prevents
+	writing    func([]broker.ConnectionChange) error         // before connections are said, which an error prevents
 	watcher    func(broker.PresenceEvent)                    // set by the gateway
 
 	unheard atomic.Bool // what the broker tells of who comes and goes is lost
@@ -70,6 +71,15 @@ func (b *tap) ClaimName(ctx context.Context, c broker.NameClaim) (bool, error) {
 		}
 	}
 	return b.People.ClaimName(ctx, c)
+}
+
+func (b *tap) Connections(ctx context.Context, gateway string, changes []broker.ConnectionChange) error {
+	if b.writing != nil {
+		if err := b.writing(changes); err != nil {
+			return err
+		}
+	}
+	return b.People.Connections(ctx, gateway, changes)
 }
 
 func (b *tap) WatchPresence(f func(broker.PresenceEvent)) {

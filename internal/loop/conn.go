@@ -94,6 +94,9 @@ func (c *Conn) Deflate() bool { return c.flags&flagDeflate != 0 }
 // LastSeen is when something was last received, as Loop.Now.
 func (c *Conn) LastSeen() int64 { return c.lastSeen }
 
+// CloseReason is why c has left the open state. It is known from Handler.Closed on.
+func (c *Conn) CloseReason() metrics.CloseReason { return c.why }
+
 // Ready says whether shared bytes may be written now: c is open, has nothing of
 // its own queued, and the socket is not full.
 func (c *Conn) Ready() bool { return c.hold == 0 }

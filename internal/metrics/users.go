@@ -12,6 +12,10 @@ type Users struct {
 	NamesLost     Counter // taken from their sessions: another was quicker once the broker had forgotten them
 	namesAnswered [nameResults]Counter
 
+	LifecycleQueue   Gauge // connections that began or ended, and are to be written
+	LifecycleWritten Counter
+	LifecycleDropped Counter
+
 	PresenceUnsaid       Gauge   // users of whom the broker is to be told
 	PresenceSaid         Counter // users of whom it was told
 	PresenceFailed       Counter // users of whom it could not be told, at each attempt
@@ -60,6 +64,12 @@ var users = []series{
 		func(s *Set) *Counter { return &s.NamesLost }),
 	setCounters("fanfare_name_claims_total", "Claims of names answered, by result.", "result", nameResultNames[:],
 		func(s *Set, i int) *Counter { return &s.namesAnswered[i] }),
+	gauge("fanfare_lifecycle_queue_depth", "Connections that began or ended, of which the log of events is to be told.",
+		func(s *Set) *Gauge { return &s.LifecycleQueue }),
+	counter("fanfare_lifecycle_written_total", "Connections that began or ended, of which the log of events was told.",
+		func(s *Set) *Counter { return &s.LifecycleWritten }),
+	counter("fanfare_lifecycle_dropped_total", "Connections that began or ended, of which the log of events was not told.",
+		func(s *Set) *Counter { return &s.LifecycleDropped }),
 	gauge("fanfare_presence_queue_depth", "Users of whom the broker is to be told that they came, left or have another number of connections.",
 		func(s *Set) *Gauge { return &s.PresenceUnsaid }),
 	counter("fanfare_presence_said_total", "Users of whom the broker was told.", func(s *Set) *Counter { return &s.PresenceSaid }),
