@@ -29,33 +29,42 @@ type Upgraded struct {
 	Deflate  bool   // permessage-deflate is in force
 }
 
-// Upgrade judges the opening handshake (RFC 6455 section 4.2.1) and makes its
-// answer.
-func Upgrade(r *Request, o UpgradeOptions) (Upgraded, *Refusal) {
-	key, refusal := checkHandshake(r)
-	if refusal != nil {
-		return Upgraded{}, refusal
+// Handshake is a client's half of an opening handshake, found to be right.
+type Handshake struct {
+	key       string
+	offered   []string // subprotocols
+	extension string   // the answer to an offer of permessage-deflate; empty: none was made
+}
+
+// ReadHandshake judges an opening handshake (RFC 6455 section 4.2.1).
+func ReadHandshake(r *Request) (h Handshake, refusal *Refusal) {
+	if h.key, refusal = checkHandshake(r); refusal != nil {
+		return Handshake{}, refusal
 	}
-	offered, ok := r.subprotocols()
-	if !ok {
-		return Upgraded{}, malformed("Sec-WebSocket-Protocol is no list of tokens")
+	var ok bool
+	if h.offered, ok = r.subprotocols(); !ok {
+		return Handshake{}, malformed("Sec-WebSocket-Protocol is no list of tokens")
 	}
-	extension, ok := negotiateDeflate(r)
-	if !ok {
-		return Upgraded{}, malformed("Sec-WebSocket-Extensions is no list of extensions")
+	if h.extension, ok = negotiateDeflate(r); !ok {
+		return Handshake{}, malformed("Sec-WebSocket-Extensions is no list of extensions")
 	}
-	a := answer{key: key}
-	if slices.Contains(offered, o.Subprotocol) {
+	return h, nil
+}
+
+// Accept makes the answer.
+func (h Handshake) Accept(o UpgradeOptions) Upgraded {
+	a := answer{key: h.key}
+	if slices.Contains(h.offered, o.Subprotocol) {
 		a.subprotocol = o.Subprotocol
 	}
 	if o.Deflate {
-		a.extension = extension
+		a.extension = h.extension
 	}
 	response, err := a.render()
 	if err != nil {
-		return Upgraded{}, malformed(err.Error())
+		panic("frame: a handshake that was found to be right is refused: " + err.Error())
 	}
-	return Upgraded{Response: response, Deflate: a.extension != ""}, nil
+	return Upgraded{Response: response, Deflate: a.extension != ""}
 }
 
 // checkHandshake returns the client's key. The version comes before the key, so

@@ -20,6 +20,15 @@ func handshake(more ...string) []string {
 
 var testOptions = UpgradeOptions{Subprotocol: "fanfare.v1.json", Deflate: true}
 
+// Upgrade is ReadHandshake and Accept in one.
+func Upgrade(r *Request, o UpgradeOptions) (Upgraded, *Refusal) {
+	h, refusal := ReadHandshake(r)
+	if refusal != nil {
+		return Upgraded{}, refusal
+	}
+	return h.Accept(o), nil
+}
+
 func TestUpgradeAnswersTheExampleOfTheRFC(t *testing.T) {
 	up, refusal := Upgrade(parse(t, head(handshake()...)), testOptions)
 	if refusal != nil {

@@ -71,9 +71,9 @@ type Admission struct {
 // loop's goroutine and must not block. A panic in a call for a connection ends
 // that connection with 1011, is counted and logged, and the loop goes on.
 type Handler interface {
-	// Upgrade decides on a WebSocket request. c may only be asked for its ID,
-	// Client, Proxied and Loop, and given its Data. The handshake may still be refused after it, for
-	// which there is no further call: what is counted is counted by Open.
+	// Upgrade decides on a WebSocket request whose handshake is right. c may only be
+	// asked for its ID, Client, Proxied and Loop, and given its Data. An Admission is
+	// followed by Open at once, a refusal by no further call.
 	Upgrade(c *Conn, r *frame.Request) (Admission, *frame.Refusal)
 	// Open: the 101 is queued, Send goes behind it.
 	Open(c *Conn)

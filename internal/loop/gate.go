@@ -63,7 +63,7 @@ func (g *Gate) count(addr netip.Addr) *frame.Refusal {
 	if !addr.IsValid() {
 		return nil
 	}
-	addr = network(addr)
+	addr = Network(addr)
 	if g.perAddress > 0 && g.byAddress[addr] >= g.perAddress {
 		return &frame.Refusal{
 			Status:  http.StatusTooManyRequests,
@@ -85,13 +85,14 @@ func (g *Gate) leave(addr netip.Addr) {
 	if !addr.IsValid() {
 		return
 	}
-	addr = network(addr)
+	addr = Network(addr)
 	if g.byAddress[addr]--; g.byAddress[addr] == 0 {
 		delete(g.byAddress, addr)
 	}
 }
 
-func network(addr netip.Addr) netip.Addr {
+// Network is what counts as one address: in IPv6 a /64, which one client has.
+func Network(addr netip.Addr) netip.Addr {
 	if !addr.Is6() {
 		return addr
 	}

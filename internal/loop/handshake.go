@@ -127,19 +127,20 @@ func (l *Loop) request(c *Conn, b []byte, end int) {
 		l.plain(c, b)
 		return
 	}
+	handshake, refusal := frame.ReadHandshake(r)
+	if refusal != nil {
+		l.refuse(c, refusal)
+		return
+	}
 	admission, refusal := l.handler.Upgrade(c, r)
 	if refusal != nil {
 		l.refuse(c, refusal)
 		return
 	}
-	up, refusal := frame.Upgrade(r, frame.UpgradeOptions{
+	up := handshake.Accept(frame.UpgradeOptions{
 		Subprotocol: admission.Subprotocol,
 		Deflate:     admission.Deflate && l.cfg.Deflate,
 	})
-	if refusal != nil {
-		l.refuse(c, refusal)
-		return
-	}
 	if up.Deflate {
 		c.flags |= flagDeflate
 	}
