@@ -217,6 +217,8 @@ func gatewayLive(c *config.Config, classes gateway.Classes) gateway.Live {
 		Limits: gateway.Limits{
 			Connections: l.Connections, RoomsPerConn: l.RoomsPerConnection, MembersPerRoom: l.MembersPerRoom,
 			QueuedBytes: l.QueuedBytes, MessagesPerSecond: l.MessagesPerSecond, BytesPerSecond: l.BytesPerSecond,
+			HistoryPerSecond: l.HistoryPerSecond, User: gateway.Usage(l.User), Address: gateway.Usage(l.Address),
+			RoomMessages: l.RoomMessages, MemoryBytes: l.MemoryBytes,
 			MessageBytes: l.MessageBytes, MessageFragments: l.MessageFragments, ReplyBytes: int(l.ReplyBytes),
 			Handshakes: l.Handshakes, HandshakesPerAddress: l.HandshakesPerAddress, HandshakeTimeout: l.HandshakeTimeout,
 			HandshakeBytes: int(l.HandshakeBytes), HandshakeHeaders: l.HandshakeHeaders,
@@ -229,7 +231,7 @@ func roomClasses(c *config.Config) gateway.Classes {
 	policies := map[string]room.Policy{"drop": room.Drop, "conflate": room.Conflate, "disconnect": room.Disconnect}
 	classes := make(gateway.Classes, len(c.Rooms))
 	for i, r := range c.Rooms {
-		classes[i].Rules, classes[i].Presence = roomRules(&r), r.Presence
+		classes[i].Rules, classes[i].Presence, classes[i].PublishRate = roomRules(&r), r.Presence, r.PublishRate
 		classes[i].Class = room.Class{
 			Match:   r.Match,
 			History: room.History(r.History),

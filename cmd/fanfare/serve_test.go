@@ -20,7 +20,8 @@ func TestEverythingThatIsConfiguredReachesTheGateway(t *testing.T) {
 	c.Echo, c.Origins, c.Rooms = true, []string{"*"}, []config.RoomClass{{Match: "*"}}
 	c.Events.Enabled = true
 	c.AcceptRate, c.Rebalance.Enabled, c.MaxConnectionAge = 1, true, time.Hour
-	c.Limits.MembersPerRoom = 1
+	c.Limits.MembersPerRoom, c.Limits.RoomMessages, c.Limits.MemoryBytes = 1, 1, 1
+	c.Limits.User, c.Limits.Address = config.Usage{Rooms: 1}, config.Usage{Rooms: 1}
 	secret := filepath.Join(t.TempDir(), "secret")
 	write(t, secret, "0123456789abcdef0123456789abcdef")
 	c.Auth.Required, c.Auth.HS256SecretFiles = true, []string{secret}

@@ -66,24 +66,6 @@ type Compression struct {
 	Enabled bool
 }
 
-// Limits bound what clients may cost. 0 is none, for each.
-type Limits struct {
-	Connections          int
-	MessageBytes         int64 // of one message, also once inflated
-	MessageFragments     int   // frames of one message
-	RoomsPerConnection   int
-	MembersPerRoom       int
-	QueuedBytes          int64 // of what waits for single connections, in all
-	ReplyBytes           int64 // unread replies of one connection
-	MessagesPerSecond    int   // of one connection; the burst is twice that
-	BytesPerSecond       int64 // of one connection; the burst is twice that
-	Handshakes           int   // unfinished, in all
-	HandshakesPerAddress int   // unfinished, of one address
-	HandshakeTimeout     time.Duration
-	HandshakeBytes       int64 // of one request head
-	HandshakeHeaders     int   // of one request head
-}
-
 // Memory is the embedded broker.
 type Memory struct {
 	Bytes int64 // of all rooms together

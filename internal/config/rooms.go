@@ -11,11 +11,12 @@ import (
 
 // RoomClass is what rooms with names like Match have in common.
 type RoomClass struct {
-	Match    string // a room's whole name; * stands for any run of characters
-	Access   Access
-	History  History
-	Presence bool
-	Slow     Slow
+	Match       string // a room's whole name; * stands for any run of characters
+	Access      Access
+	PublishRate int // messages a second; 0: Limits.RoomMessages
+	History     History
+	Presence    bool
+	Slow        Slow
 }
 
 // Access is who may do what: "anyone", "member", "claim" or "server". Join
@@ -49,6 +50,9 @@ func (r *RoomClass) options() []option {
 		{key: "publish", def: "anyone", value: access(&r.Access.Publish),
 			what: "who may publish, likewise, or member: who has joined the room on the same connection",
 			why:  "who may not join may be a sensor that only sends"},
+		{key: "publish_rate", def: "0", value: integer(&r.PublishRate, 0, maxCount),
+			what: "messages published to one room in a second through one gateway, twice that at once; 0 is limits.room.messages_per_second",
+			why:  "what holds for all rooms holds for these"},
 		{key: "history.access", def: "anyone", value: access(&r.Access.History),
 			what: "who may read the history, likewise. Unless it is claim, a token that lists join may too",
 			why:  "who may join gets it anyway, and has to fill its gaps"},

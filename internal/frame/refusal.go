@@ -25,6 +25,7 @@ const (
 	ReasonHandshakesPerAddress = "handshakes_per_address" // 429
 	ReasonConnections          = "connections"            // 503
 	ReasonQueuedBytes          = "queued_bytes"           // 503
+	ReasonMemory               = "memory"                 // 503
 	ReasonOrigin               = "origin"                 // 403
 	ReasonOriginMissing        = "origin_missing"         // 403: no Origin where one is required
 	ReasonToken                = "token"                  // 401: a token that does not verify

@@ -11,12 +11,30 @@ import (
 // for messages, replies and queues, whose limits hold for the next byte. One call
 // at a time.
 func (g *Gateway) Apply(live Live) {
-	g.settings.Store(&live)
+	g.settings.Store(newInForce(live))
 	g.gate.SetCaps(live.Limits.Handshakes, live.Limits.HandshakesPerAddress)
 	g.hub.reclass()
 	for _, s := range g.shards {
 		s.loop.Post(applied{})
 	}
+}
+
+// inForce is settings with what follows of them, so that what is not limited costs
+// a look at a flag.
+type inForce struct {
+	Live
+	shared    bool // users or addresses are limited
+	roomRates bool // some room is
+}
+
+func newInForce(live Live) *inForce {
+	f := &inForce{Live: live}
+	f.shared = live.Limits.User.limited() || live.Limits.Address.limited()
+	f.roomRates = live.Limits.RoomMessages > 0
+	for i := range live.Classes {
+		f.roomRates = f.roomRates || live.Classes[i].PublishRate > 0
+	}
+	return f
 }
 
 // applied is a post: what the loop holds of the settings is not those in force.

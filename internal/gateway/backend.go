@@ -116,7 +116,8 @@ func (t *callTicket) answer(r *broker.Result) {
 }
 
 // Publish stores publications and waits for their results, which come in the
-// order of the batch; each has its own error. The tickets of the batch are set
+// order of the batch; each has its own error, a *protocol.Error where the room has
+// too many. The tickets of the batch are set
 // here. Where ctx ends first, some may have been stored all the same.
 func (g *Gateway) Publish(ctx context.Context, batch []broker.Publication) ([]broker.Result, error) {
 	if len(batch) == 0 {
@@ -132,7 +133,9 @@ func (g *Gateway) Publish(ctx context.Context, batch []broker.Publication) ([]br
 		c.tickets[i] = callTicket{c, i}
 		batch[i].Ticket = &c.tickets[i]
 	}
-	g.cfg.Broker.Publish(batch)
+	if admitted := c.admit(g, batch); len(admitted) > 0 {
+		g.cfg.Broker.Publish(admitted)
+	}
 	select {
 	case <-c.done:
 		return c.results, nil

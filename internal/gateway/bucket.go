@@ -1,7 +1,7 @@
 package gateway
 
 import (
-	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,6 +13,9 @@ type bucket struct{ due int64 }
 
 // rate is what a bucket gives: perSecond in the long run, burst at once.
 type rate struct{ perSecond, burst int64 }
+
+// doubled is a rate that gives twice as much at once as in a second.
+func doubled(perSecond int64) rate { return rate{perSecond, 2 * perSecond} }
 
 // take takes n, or returns how long it is until that could be had. A rate of 0
 // gives without end; more than the burst is given from a full bucket.
@@ -30,18 +33,22 @@ func (b *bucket) take(now int64, n int64, r rate) (wait time.Duration) {
 	return 0
 }
 
-// sharedBucket is a bucket for all loops.
-type sharedBucket struct {
-	mu     sync.Mutex
-	bucket bucket
+// sharedBucket is a bucket for all loops, which take from it without a lock.
+type sharedBucket struct{ due atomic.Int64 }
+
+// take is bucket's, by the one clock of all loops: monotonic.
+func (b *sharedBucket) take(now int64, n int64, r rate) (wait time.Duration) {
+	for {
+		was := b.due.Load()
+		next := bucket{was}
+		if wait := next.take(now, n, r); wait > 0 {
+			return wait
+		}
+		if next.due == was || b.due.CompareAndSwap(was, next.due) {
+			return 0
+		}
+	}
 }
 
-// take takes one where perSecond may be taken, as many of them at once.
-func (b *sharedBucket) take(now int64, perSecond int) (wait time.Duration) {
-	if perSecond == 0 {
-		return 0
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.bucket.take(now, 1, rate{int64(perSecond), int64(perSecond)})
-}
+// full says whether the bucket is as good as new.
+func (b *sharedBucket) full(now int64) bool { return b.due.Load() <= now }

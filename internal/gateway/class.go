@@ -10,8 +10,9 @@ import (
 // them. Its zero Rules let anyone do all.
 type Class struct {
 	room.Class
-	Rules    auth.Rules
-	Presence bool // who is in a room is kept, for members and presence
+	Rules       auth.Rules
+	PublishRate int  // messages a second, of each room; 0: Limits.RoomMessages
+	Presence    bool // who is in a room is kept, for members and presence
 }
 
 // Classes are tried in their order; the first match wins. The last matches every

@@ -53,6 +53,11 @@ type Limits struct {
 	QueuedBytes       int64 // of backlogs and replies, in all
 	MessagesPerSecond int   // frames that one connection sends; twice that in a burst
 	BytesPerSecond    int64 // of messages that one connection sends; twice that in a burst
+	HistoryPerSecond  int   // requests for history of one connection; twice that in a burst
+	User              Usage // of one user
+	Address           Usage // of one address
+	RoomMessages      int   // published to one room in a second; twice that in a burst
+	MemoryBytes       int64 // of the process
 	MessageBytes      int64 // of one message, also once inflated
 	MessageFragments  int   // frames of one message
 	ReplyBytes        int   // of one connection's replies that are not read
@@ -62,6 +67,18 @@ type Limits struct {
 	HandshakeTimeout     time.Duration // for the whole head
 	HandshakeBytes       int           // of one head
 	HandshakeHeaders     int           // lines of one head
+}
+
+// Usage bounds what the connections of a user, or of an address (in IPv6 of a
+// /64), use together on this gateway. A rate gives twice as much at once. 0 is no
+// bound.
+type Usage struct {
+	Connections       int
+	ConnectsPerSecond int // those that are refused for other reasons too
+	MessagesPerSecond int // frames
+	BytesPerSecond    int64
+	Rooms             int // joined, each counted for each connection
+	HistoryPerSecond  int
 }
 
 const (

@@ -3,6 +3,7 @@ package gateway
 import (
 	"github.com/fanfare-ws/fanfare/internal/frame"
 	"github.com/fanfare-ws/fanfare/internal/loop"
+	"github.com/fanfare-ws/fanfare/internal/metrics"
 	"github.com/fanfare-ws/fanfare/internal/protocol"
 )
 
@@ -24,9 +25,22 @@ func (s *shard) Upgrade(c *loop.Conn, r *frame.Request) (loop.Admission, *frame.
 	default:
 		return loop.Admission{}, &frame.Refusal{Status: 404, Reason: frame.ReasonPath, Message: "no WebSocket here: connect to " + PathWS}
 	}
-	if refusal := s.gw.overload(); refusal != nil {
+	if refusal := s.overload(); refusal != nil {
 		return loop.Admission{}, refusal
 	}
+	q, refusal := s.enterAddress(c.Client().Addr())
+	if refusal != nil {
+		return loop.Admission{}, refusal
+	}
+	admission, refusal := s.admit(c, r, q)
+	if _, ok := c.Data.(*session); refusal != nil || !ok {
+		s.gw.leave(q) // a session gives it back itself
+	}
+	return admission, refusal
+}
+
+// admit judges what the request says. A session is counted by q from now on.
+func (s *shard) admit(c *loop.Conn, r *frame.Request, q *quota) (loop.Admission, *frame.Refusal) {
 	if refusal := s.gw.live().Edge.admit(r, scheme(c, r)); refusal != nil {
 		return loop.Admission{}, refusal
 	}
@@ -47,8 +61,12 @@ func (s *shard) Upgrade(c *loop.Conn, r *frame.Request) (loop.Admission, *frame.
 		return loop.Admission{}, frame.BadRequest(frame.ReasonQuery, problem)
 	}
 	ses := newSession(s, c, g)
+	ses.quota = q
 	if id != nil {
 		ses.caller = s.gw.newCaller(ses, id)
+	}
+	if refusal := s.enterUser(ses); refusal != nil {
+		return loop.Admission{}, refusal
 	}
 	c.Data = ses
 	return loop.Admission{Subprotocol: protocol.Subprotocol, Deflate: s.gw.cfg.Deflate}, nil
@@ -61,6 +79,23 @@ func scheme(c *loop.Conn, r *frame.Request) string {
 		return r.ForwardedProto()
 	}
 	return ""
+}
+
+// overload counts what limit the gateway's overload is of.
+func (s *shard) overload() *frame.Refusal {
+	refusal := s.gw.overload()
+	if refusal == nil {
+		return nil
+	}
+	switch refusal.Reason {
+	case frame.ReasonConnections:
+		s.m.Limited(metrics.LimitConnections)
+	case frame.ReasonQueuedBytes:
+		s.m.Limited(metrics.LimitQueuedBytes)
+	case frame.ReasonMemory:
+		s.m.Limited(metrics.LimitMemory)
+	}
+	return refusal
 }
 
 // overload says why no one may connect now; nil is that they may.
@@ -79,7 +114,9 @@ func (g *Gateway) overload() *frame.Refusal {
 		return refuse(frame.ReasonConnections, "this gateway has all the connections it may have")
 	case limits.QueuedBytes > 0 && g.queuedBytes() >= limits.QueuedBytes:
 		return refuse(frame.ReasonQueuedBytes, "this gateway's queues are full")
-	case g.accepts.take(monotonic(), live.AcceptRate) > 0:
+	case limits.MemoryBytes > 0 && g.memory.Load() >= limits.MemoryBytes:
+		return refuse(frame.ReasonMemory, "this gateway has no memory to spare")
+	case g.accepts.take(monotonic(), 1, rate{int64(live.AcceptRate), int64(live.AcceptRate)}) > 0:
 		return refuse(reasonAcceptRate, "too many connect at once")
 	}
 	return nil

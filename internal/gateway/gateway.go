@@ -31,9 +31,14 @@ type Gateway struct {
 	server   *http.Server
 	streams  streams
 
-	settings     atomic.Pointer[Live]
+	settings     atomic.Pointer[inForce]
 	draining     atomic.Bool
 	backlogBytes atomic.Int64 // of backlogs that are not yet sent
+	memory       atomic.Int64 // in use, when it was last looked at
+	inUse        func() int64 // memoryInUse, but for tests
+	users        *budgets[string]
+	addresses    *budgets[netip.Addr]
+	unjoined     *budgets[string] // rooms without members here that are published to
 	health       health
 	load         load
 	accepts      sharedBucket
@@ -53,8 +58,9 @@ func New(cfg Config) (*Gateway, error) {
 	if cfg.Relay == nil {
 		cfg.Relay = metrics.NewRelay()
 	}
-	g := &Gateway{cfg: cfg, errs: make(chan error, cfg.Loops+2), streams: streams{open: &cfg.Metrics.EventStreams}}
-	g.settings.Store(&cfg.Live)
+	g := &Gateway{cfg: cfg, errs: make(chan error, cfg.Loops+2), inUse: memoryInUse, streams: streams{open: &cfg.Metrics.EventStreams},
+		users: newBudgets[string](), addresses: newBudgets[netip.Addr](), unjoined: newBudgets[string]()}
+	g.settings.Store(newInForce(cfg.Live))
 	g.people = newPeople(g)
 	ln, err := loop.Listen(cfg.Listen, cfg.HeartbeatTimeout)
 	if err != nil {
@@ -111,7 +117,7 @@ func (g *Gateway) loops() []*loop.Loop {
 
 // live is what is in force now. Any goroutine may ask; what belongs together is
 // taken from one answer.
-func (g *Gateway) live() *Live { return g.settings.Load() }
+func (g *Gateway) live() *Live { return &g.settings.Load().Live }
 
 // Addr is where the gateway listens.
 func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
@@ -125,6 +131,7 @@ func (g *Gateway) Start() {
 		g.people.WatchPresence(g.people.heard)
 	}
 	g.hub.start()
+	g.hub.done.Go(func() { g.tend(g.hub.ctx) })
 	g.people.start()
 	g.startFleet()
 	for _, s := range g.shards {

@@ -38,7 +38,8 @@ type setup struct {
 	Config
 	tap    *tap
 	dedup  time.Duration
-	stored *broker.Bounds // what the broker keeps; nil: as the rooms' class says
+	stored *broker.Bounds       // what the broker keeps; nil: as the rooms' class says
+	inUse  func(*Gateway) int64 // memory; nil: the process's
 }
 
 // slow sets the policy of all rooms.
@@ -101,6 +102,9 @@ func start(t testing.TB, c *setup) *service {
 	if s.gw, err = New(c.Config); err != nil {
 		t.Fatal(err)
 	}
+	if c.inUse != nil {
+		s.gw.inUse = func() int64 { return c.inUse(s.gw) }
+	}
 	s.addr = s.gw.Addr().String()
 	s.gw.Start()
 	t.Cleanup(s.stop)
@@ -130,6 +134,8 @@ func (s *service) stop() {
 	if n := s.metric("fanfare_loop_panics_total"); n != s.panics {
 		s.t.Errorf("%v panics", n)
 	}
+	wantNoUse(s.t, "user", s.gw.users)
+	wantNoUse(s.t, "address", s.gw.addresses)
 	if n := s.gw.backlogBytes.Load(); n != 0 {
 		s.t.Errorf("%d bytes of backlogs are counted after the gateway has stopped", n)
 	}

@@ -25,6 +25,10 @@ func (ses *session) askHistory(r *protocol.Request) {
 		ses.fail(r.ID, errForbidden[auth.History])
 		return
 	}
+	if wait := ses.takeHistory(); wait > 0 {
+		ses.refuse(r.ID, wait)
+		return
+	}
 	q := broker.Query{Room: name, Limit: r.Limit, Bytes: historyBytes}
 	if r.HasAfter {
 		q.After = r.After

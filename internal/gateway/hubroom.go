@@ -24,12 +24,13 @@ type hubRoom struct {
 	name  string
 	marks []mark // one for each loop
 
-	inClass atomic.Pointer[Class] // never nil; written under mu
-	roster  roster
-	crowd   crowd
-	members atomic.Int64
-	log     atomic.Pointer[room.Log] // nil until it was first read
-	reads   atomic.Uint64            // the newest read of it that is done; written under mu
+	inClass   atomic.Pointer[Class] // never nil; written under mu
+	roster    roster
+	crowd     crowd
+	published sharedBucket
+	members   atomic.Int64
+	log       atomic.Pointer[room.Log] // nil until it was first read
+	reads     atomic.Uint64            // the newest read of it that is done; written under mu
 
 	// Guarded by the stripe's mu.
 	holders int       // loops with members

@@ -136,6 +136,10 @@ func (ses *session) authenticate(r *protocol.Request) {
 		ses.fail(r.ID, errOtherUser)
 		return
 	}
+	if problem := ses.mayBecome(id.User); problem != nil {
+		ses.fail(r.ID, problem)
+		return
+	}
 	ses.become(s.gw.newCaller(ses, id))
 	reply := protocol.Authenticated{User: id.User}
 	if !id.Expires.IsZero() {
@@ -169,4 +173,5 @@ func (ses *session) become(c *caller) {
 			s.gw.people.queue(r, r.roster.rename(user, ses.user(), was == nil, c == nil))
 		}
 	}
+	ses.recount()
 }

@@ -44,6 +44,7 @@ func (ses *session) join(r *protocol.Request) {
 	}
 	limit := ses.shard.gw.live().Limits.RoomsPerConn
 	if limit > 0 && len(ses.rooms)+ses.pending >= limit && !ses.waits(r.Room) {
+		ses.shard.m.Limited(metrics.LimitConnectionRooms)
 		ses.fail(r.ID, errRooms)
 		return
 	}
@@ -209,9 +210,14 @@ func (lr *localRoom) full(j *joining) *protocol.Error {
 	if (j.since != nil || j.last > 0) && limits.QueuedBytes > 0 && lr.shard.gw.queuedBytes() > limits.QueuedBytes {
 		return errQueues
 	}
+	if problem := j.session.enterRoom(); problem != nil {
+		return problem
+	}
 	n := lr.shared.members.Add(1)
 	if limits.MembersPerRoom > 0 && n > int64(limits.MembersPerRoom) {
 		lr.shared.members.Add(-1)
+		j.session.quota.leaveRoom()
+		lr.shard.m.Limited(metrics.LimitRoomMembers)
 		return errMembers
 	}
 	return nil

@@ -259,6 +259,7 @@ func (lr *localRoom) remove(i int) {
 	s.gw.backlogBytes.Add(-int64(m.cursor.BacklogBytes()))
 	lr.log.Leave(&m.cursor)
 	m.session.conn.Own()
+	m.session.quota.leaveRoom()
 	last := len(lr.members) - 1
 	if i != last {
 		lr.members[i] = lr.members[last]

@@ -45,7 +45,25 @@ func (ses *session) publish(r *protocol.Request) {
 		ses.fail(r.ID, errForbidden[auth.Publish])
 		return
 	}
-	s.outbox = append(s.outbox, p)
+	ses.submit(lr, &p)
+}
+
+// submit hands a publish that is allowed to the broker, unless there are too many
+// of the room. lr is nil where it is not joined on this loop.
+func (ses *session) submit(lr *localRoom, p *broker.Publication) {
+	s := ses.shard
+	var shared *hubRoom
+	if lr != nil {
+		shared = lr.shared
+	}
+	if wait := s.gw.takeOfRoom(shared, p.Room); wait > 0 {
+		s.m.Limited(metrics.LimitRoomMessages)
+		if !ses.gone {
+			ses.fail(p.Ticket.(*ticket).id, tooManyForRoom(wait))
+		}
+		return
+	}
+	s.outbox = append(s.outbox, *p)
 }
 
 // A session may have this much wait behind its joins, or one message.
@@ -78,7 +96,7 @@ func (lr *localRoom) release(j *joining) {
 		}
 		return
 	}
-	lr.shard.outbox = append(lr.shard.outbox, *j.publish)
+	ses.submit(lr, j.publish)
 }
 
 // answer tells publishers what became of their messages.

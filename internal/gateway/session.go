@@ -15,6 +15,7 @@ type session struct {
 	conn     *loop.Conn
 	greeting *greeting // until it is open; nil where its URL asks for nothing
 	caller   *caller   // nil: a guest
+	quota    *quota    // nil: it has used nothing that is shared with others
 	rooms    []membership
 	pending  int // rooms with joins that wait for a log
 	queued   int // requests that wait so
@@ -93,32 +94,44 @@ func (ses *session) fail(id []byte, e *protocol.Error) {
 // the connection.
 const refusedMost = 100
 
-// spend counts n frames, of data or control, against the connection's rate.
+// spend counts n frames, of data or control, against the rates of the connection,
+// its user and its address.
 func (ses *session) spend(n int) {
-	limits := &ses.shard.gw.live().Limits
-	per := int64(limits.MessagesPerSecond)
-	ses.wait = ses.messages.take(ses.conn.Loop().Now(), int64(n), rate{per, 2 * per})
+	set := ses.shard.gw.settings.Load()
+	over := metrics.LimitConnectionMessages
+	ses.wait = ses.messages.take(ses.shard.loop.Now(), int64(n), doubled(int64(set.Limits.MessagesPerSecond)))
+	if ses.wait == 0 {
+		ses.wait, over = ses.share(set, useMessages, n)
+	}
 	if ses.wait > 0 {
-		ses.overrun()
+		ses.overrun(over)
 	}
 }
 
-// overspent says how long the client has to wait, if it is over its rate.
+// overspent says how long the client has to wait, if it is over a rate.
 func (ses *session) overspent(bytes int) time.Duration {
 	if ses.wait > 0 {
 		return ses.wait
 	}
-	per := ses.shard.gw.live().Limits.BytesPerSecond
-	wait := ses.bytes.take(ses.conn.Loop().Now(), int64(bytes), rate{per, 2 * per})
+	set := ses.shard.gw.settings.Load()
+	over := metrics.LimitConnectionBytes
+	wait := ses.bytes.take(ses.shard.loop.Now(), int64(bytes), doubled(set.Limits.BytesPerSecond))
+	if wait == 0 {
+		wait, over = ses.share(set, useBytes, bytes)
+	}
 	if wait > 0 {
-		ses.overrun()
+		ses.overrun(over)
 	}
 	return wait
 }
 
-// overrun counts a frame over the rate, and ends who does not stop.
-func (ses *session) overrun() {
-	ses.shard.m.RateLimited.Inc()
+// overrun counts a frame over a rate, and ends who does not stop.
+func (ses *session) overrun(over metrics.Limit) {
+	m := ses.shard.m
+	m.Limited(over)
+	if over == metrics.LimitConnectionMessages || over == metrics.LimitConnectionBytes {
+		m.RateLimited.Inc()
+	}
 	ses.refused++
 	if ses.refused == refusedMost {
 		ses.conn.Close(protocol.CloseRate, "rate limit", metrics.CloseRateLimit)
@@ -180,4 +193,6 @@ func (ses *session) closed() {
 		lr.leaveIfEmpty()
 	}
 	ses.rooms = nil
+	ses.shard.gw.leave(ses.quota)
+	ses.quota = nil
 }

@@ -35,12 +35,11 @@ func (s *shard) Tick(now int64) {
 }
 
 // relieve ends connections whose sockets take nothing while the gateway's queues
-// are over their limit, those first that hold the most, until what is over is
-// given back.
+// are over their limit, or the process over that of its memory, those first that
+// hold the most, until what is over is given back.
 func (s *shard) relieve(now int64) {
-	limit := s.gw.live().Limits.QueuedBytes
-	over := s.gw.queuedBytes() - limit
-	if limit == 0 || over <= 0 || now < s.relieved {
+	over, by := s.gw.excess()
+	if over <= 0 || now < s.relieved {
 		return
 	}
 	var worst []*loop.Conn
@@ -52,13 +51,39 @@ func (s *shard) relieve(now int64) {
 	slices.SortFunc(worst, func(a, b *loop.Conn) int { return holds(b) - holds(a) })
 	for _, c := range worst {
 		held := holds(c)
-		if over <= 0 || held == 0 {
+		if over <= 0 || held <= by.least {
 			return
 		}
 		over -= int64(held)
 		s.relieved = now + int64(relievePause)
-		c.Close(protocol.CloseOverloaded, "the gateway's queues are full", metrics.CloseQueuedBytes)
+		s.m.Limited(by.limit)
+		c.Close(protocol.CloseOverloaded, by.message, by.why)
 	}
+}
+
+// shortage is what the gateway has too little of.
+type shortage struct {
+	limit   metrics.Limit
+	least   int // who holds no more is left alone
+	message string
+	why     metrics.CloseReason
+}
+
+var (
+	ofQueues = shortage{metrics.LimitQueuedBytes, 0, "the gateway's queues are full", metrics.CloseQueuedBytes}
+	ofMemory = shortage{metrics.LimitMemory, worthwhile, "the gateway has no memory to spare", metrics.CloseMemory}
+)
+
+// excess is how many bytes are too much, and of what.
+func (g *Gateway) excess() (bytes int64, by *shortage) {
+	limits := &g.live().Limits
+	if limits.QueuedBytes > 0 {
+		bytes = g.queuedBytes() - limits.QueuedBytes
+	}
+	if bytes <= 0 && limits.MemoryBytes > 0 {
+		return g.memory.Load() - limits.MemoryBytes, &ofMemory
+	}
+	return bytes, &ofQueues
 }
 
 // holds is what a connection has of its own queued: replies and backlogs.

@@ -60,6 +60,7 @@ var all = []series{
 	labelled("fanfare_errors_sent_total", "Error replies, by code.", "code", errorNames,
 		func(l *Loop, i int) *Counter { return &l.errors[i] }),
 	loopCounter("fanfare_rate_limited_total", "Frames refused by a connection's rate limit.", func(l *Loop) *Counter { return &l.RateLimited }),
+	limitRefusals(),
 	loopCounter("fanfare_resets_total", "Members told that a log began anew.", func(l *Loop) *Counter { return &l.Resets }),
 
 	loopCounter("fanfare_frames_sent_total", "WebSocket frames written whole.", func(l *Loop) *Counter { return &l.FramesSent }),
@@ -79,6 +80,9 @@ var all = []series{
 	gauge("fanfare_broker_queue_depth", "Publications taken and not yet stored.", func(s *Set) *Gauge { return &s.BrokerQueue }),
 	counter("fanfare_broker_refused_total", "Publications refused because the broker's queue was full.", func(s *Set) *Counter { return &s.BrokerRefused }),
 	gauge("fanfare_request_queue_depth", "History reads waiting for the broker.", func(s *Set) *Gauge { return &s.RequestQueue }),
+	gauge("fanfare_memory_used_bytes", "Memory of the Go runtime that is in use, as limits.memory_bytes is held against it.", func(s *Set) *Gauge { return &s.MemoryUsed }),
+	gauge("fanfare_limit_users", "Users of whom something is counted for limits.", func(s *Set) *Gauge { return &s.UserBudgets }),
+	gauge("fanfare_limit_addresses", "Addresses of which something is counted for limits.", func(s *Set) *Gauge { return &s.AddressBudgets }),
 	gauge("fanfare_draining", "1 from the moment a drain begins.", func(s *Set) *Gauge { return &s.Draining }),
 	gauge("fanfare_drain_remaining_connections", "Connections that a drain has still to send away.", func(s *Set) *Gauge { return &s.DrainRemaining }),
 	gauge("fanfare_fleet_gateways", "Gateways of the fleet whose lease is good, this one included.", func(s *Set) *Gauge { return &s.FleetGateways }),
@@ -156,6 +160,16 @@ func setCounters(name, help, label string, values []string, of func(*Set, int) *
 	return series{prometheus.NewDesc(name, help, []string{label}, nil), func(s *Set, d *prometheus.Desc, out chan<- prometheus.Metric) {
 		for i, v := range values {
 			out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(of(s, i).Value()), v)
+		}
+	}}
+}
+
+func limitRefusals() series {
+	d := prometheus.NewDesc("fanfare_limit_refusals_total", "Refused by a limit: handshakes, messages, joins, requests; for memory and queued_bytes also connections ended.", []string{"limit"}, nil)
+	return series{d, func(s *Set, d *prometheus.Desc, out chan<- prometheus.Metric) {
+		for i, name := range limitNames {
+			sum := s.sum(func(l *Loop) *Counter { return &l.limited[i] }) + float64(s.limited[i].Value())
+			out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, sum, name)
 		}
 	}}
 }

@@ -29,6 +29,7 @@ type Loop struct {
 	heartbeatTimeouts [heartbeatKinds]Counter
 	dropped           [stages][policies]Counter
 	published         [publishResults]Counter
+	limited           [limits]Counter
 	errors            []Counter
 }
 
@@ -75,6 +76,9 @@ func (l *Loop) Dropped(s Stage, p Policy, n uint64) { l.dropped[s][p].Add(int(n)
 
 // Published counts how a publish ended.
 func (l *Loop) Published(r PublishResult) { l.published[r].Inc() }
+
+// Limited counts a refusal by a limit.
+func (l *Loop) Limited(by Limit) { l.limited[by].Inc() }
 
 // ErrorSent counts an error reply by its code.
 func (l *Loop) ErrorSent(code string) {

@@ -20,6 +20,7 @@ const (
 	CloseSlowConsumer                    // gateway: 4003, by the room's policy
 	CloseReplies                         // gateway: 4003, its own replies were not read
 	CloseQueuedBytes                     // gateway: 1013, the limit of bytes queued in all
+	CloseMemory                          // gateway: 1013, the limit of memory
 	CloseRateLimit                       // gateway: 4004
 	CloseDrain                           // gateway: 1012
 	CloseRebalance                       // gateway: 1012, more than the fleet's mean
@@ -47,6 +48,7 @@ var closeNames = [closeReasons]struct{ side, reason string }{
 	CloseSlowConsumer: {"gateway", "slow_consumer"},
 	CloseReplies:      {"gateway", "replies_unread"},
 	CloseQueuedBytes:  {"gateway", "queued_bytes"},
+	CloseMemory:       {"gateway", "memory"},
 	CloseRateLimit:    {"gateway", "rate_limit"},
 	CloseDrain:        {"gateway", "drain"},
 	CloseRebalance:    {"gateway", "rebalance"},
@@ -162,6 +164,46 @@ var configReloadNames = [configReloads]string{"applied", "unchanged", "failed"}
 // String is the result's label.
 func (r ConfigReload) String() string { return configReloadNames[r] }
 
+// Limit is a limit that something was refused by, or ended.
+type Limit uint8
+
+// The limits, by whose they are.
+const (
+	LimitConnections        Limit = iota // of the gateway
+	LimitQueuedBytes                     // of the gateway
+	LimitMemory                          // of the gateway
+	LimitConnectionMessages              // of one connection
+	LimitConnectionBytes
+	LimitConnectionRooms
+	LimitConnectionHistory
+	LimitUserConnects // of one user
+	LimitUserMessages
+	LimitUserBytes
+	LimitUserHistory
+	LimitUserConnections
+	LimitUserRooms
+	LimitAddressConnects // of one address
+	LimitAddressMessages
+	LimitAddressBytes
+	LimitAddressHistory
+	LimitAddressConnections
+	LimitAddressRooms
+	LimitRoomMessages // of one room
+	LimitRoomMembers
+	limits
+)
+
+var limitNames = [limits]string{
+	"connections", "queued_bytes", "memory",
+	"connection_messages", "connection_bytes", "connection_rooms", "connection_history",
+	"user_connects", "user_messages", "user_bytes", "user_history", "user_connections", "user_rooms",
+	"address_connects", "address_messages", "address_bytes", "address_history", "address_connections", "address_rooms",
+	"room_messages", "room_members",
+}
+
+// String is the limit's label.
+func (l Limit) String() string { return limitNames[l] }
+
 // AcceptError is why a connection could not be accepted.
 type AcceptError uint8
 
@@ -180,7 +222,8 @@ var acceptNames = [acceptErrors]string{"descriptors", "memory", "other"}
 var rejectNames = []string{
 	"bad_request", "head_too_large", "too_many_headers", "body", "version", "key", "method", "proxy_header",
 	"timeout", "closed", "handshakes", "handshakes_per_address", "connections", "queued_bytes",
-	"origin", "origin_missing", "query", "path", "token", "token_missing", "tokens", "draining", "not_ready", "accept_rate", "other",
+	"origin", "origin_missing", "query", "path", "token", "token_missing", "tokens", "draining", "not_ready", "accept_rate", "memory",
+	"user_connects", "user_connections", "address_connects", "address_connections", "other",
 }
 
 var rejectIndex = indexOf(rejectNames)

@@ -26,9 +26,13 @@ type Set struct {
 	tokensRefused  [tokenRefusals]Counter
 	jwksRefreshes  [jwksRefreshes]Counter
 	configReloads  [configReloads]Counter
-	configLoaded   Gauge // Unix seconds
-	EventStreams   Gauge // rooms served as Server-Sent Events
-	HTTPInFlight   Gauge // calls of the HTTP API that are being answered
+	limited        [limits]Counter // of calls that come on no loop
+	MemoryUsed     Gauge           // bytes
+	UserBudgets    Gauge           // users of whom something is counted for limits
+	AddressBudgets Gauge           // addresses likewise
+	configLoaded   Gauge           // Unix seconds
+	EventStreams   Gauge           // rooms served as Server-Sent Events
+	HTTPInFlight   Gauge           // calls of the HTTP API that are being answered
 	httpRequests   [httpCalls][len(statusClasses)]Counter
 
 	Users
@@ -76,6 +80,9 @@ func (s *Set) ConfigLoaded(at time.Time) { s.configLoaded.Set(at.Unix()) }
 
 // ConfigReloaded counts a reload of the configuration.
 func (s *Set) ConfigReloaded(r ConfigReload) { s.configReloads[r].Inc() }
+
+// Limited counts a refusal, by a limit, of what came on no loop.
+func (s *Set) Limited(by Limit) { s.limited[by].Inc() }
 
 // Handler serves the metrics.
 func (s *Set) Handler() http.Handler {

@@ -27,6 +27,8 @@ func TestEverySeriesIsThereAtZero(t *testing.T) {
 		`fanfare_http_requests_total{call="publish_many",code="2xx"} 0`, `fanfare_http_requests_total{call="none",code="5xx"} 0`,
 		"fanfare_http_requests_in_flight 0",
 		`fanfare_config_reloads_total{result="applied"} 0`, `fanfare_config_reloads_total{result="failed"} 0`,
+		`fanfare_limit_refusals_total{limit="connections"} 0`, `fanfare_limit_refusals_total{limit="user_connects"} 0`,
+		`fanfare_limit_refusals_total{limit="address_rooms"} 0`, `fanfare_limit_refusals_total{limit="room_members"} 0`,
 		"fanfare_rooms 0", "fanfare_memberships 0", "fanfare_messages_received_total 0",
 		`fanfare_messages_published_total{result="stored"} 0`,
 		"fanfare_frames_sent_total 0", "fanfare_bytes_sent_total 0", "fanfare_write_batch_frames_count 0",
@@ -54,6 +56,9 @@ func TestLoopsAreSummed(t *testing.T) {
 	a.QueueOldest.Set(5e9)
 	b.QueueOldest.Set(7e9)
 	set.TokenRefused(TokenExpired)
+	a.Limited(LimitRoomMessages)
+	b.Limited(LimitRoomMessages)
+	set.Limited(LimitRoomMessages)
 	set.JWKSRefresh(JWKSRefreshed)
 	for status, n := range map[int]int{200: 1, 204: 1, 404: 1, 413: 1, 429: 1, 500: 1, 503: 3} {
 		for range n {
@@ -71,6 +76,7 @@ func TestLoopsAreSummed(t *testing.T) {
 		`fanfare_connections_closed_total{reason="drain",side="gateway"} 1`,
 		`fanfare_handshakes_rejected_total{reason="other"} 1`,
 		"fanfare_send_queue_oldest_seconds 7",
+		`fanfare_limit_refusals_total{limit="room_messages"} 3`,
 		`fanfare_token_refused_total{reason="expired"} 1`, `fanfare_jwks_refreshes_total{result="ok"} 1`,
 	} {
 		if !strings.Contains(page, "\n"+line+"\n") {
