@@ -85,6 +85,7 @@ var edges = map[string][]string{
 	"loadtest/internal/faulty": {"internal/protocol"},
 
 	"internal/archtest":    {},
+	"internal/certtest":    {},
 	"internal/foreigntest": {},
 	// Tests alone: clients that speak the protocol, and what they are held to.
 	"internal/faulttest":   {"internal/frame", "internal/protocol"},
@@ -96,8 +97,8 @@ var edges = map[string][]string{
 // instead of fakes of them.
 var testEdges = map[string][]string{
 	// The whole service, as clients and operators meet it.
-	"cmd/fanfare":              {"internal/foreigntest", "internal/protocol", "internal/frame"},
-	"internal/foreigntest":     {"internal/gateway", "internal/broker/memory", "internal/client", "internal/webclient", "internal/metrics", "internal/room"},
+	"cmd/fanfare":              {"internal/certtest", "internal/foreigntest", "internal/protocol", "internal/frame"},
+	"internal/foreigntest":     {"internal/certtest", "internal/gateway", "internal/broker/memory", "internal/client", "internal/webclient", "internal/metrics", "internal/room"},
 	"internal/protocol/schema": {"internal/protocol"},
 	// A broker passes the contract of all brokers.
 	"internal/broker/memory":    {"internal/broker/brokertest"},
@@ -105,11 +106,12 @@ var testEdges = map[string][]string{
 	"loadtest/internal/account": {"internal/frame"},
 	"loadtest/internal/team":    {"internal/poll", "loadtest/internal/faulty"},
 	// The floor uses the same system calls.
-	"internal/fanoutbench": {"internal/frame", "internal/poll", "internal/protocol"},
+	"internal/fanoutbench": {"internal/certtest", "internal/frame", "internal/poll", "internal/protocol"},
 	// The calls, before a whole gateway.
-	"internal/api": {"internal/broker/memory", "internal/room"},
+	"internal/api":  {"internal/broker/memory", "internal/room"},
+	"internal/loop": {"internal/certtest"},
 	// A gateway needs a broker and a client to be a gateway.
-	"internal/gateway": {"internal/broker/memory", "internal/client", "internal/foreigntest"},
+	"internal/gateway": {"internal/certtest", "internal/broker/memory", "internal/client", "internal/foreigntest"},
 	"internal/client":  {"internal/gateway", "internal/broker/memory", "internal/metrics", "internal/room", "internal/broker"},
 	// The demo page runs in a browser, against a gateway.
 	"internal/webclient": {"internal/gateway", "internal/broker/memory", "internal/foreigntest", "internal/metrics"},

@@ -77,7 +77,7 @@ func New(cfg Config) (*Gateway, error) {
 	for _, s := range g.shards {
 		s.hub = g.hub
 	}
-	g.acceptor = loop.NewAcceptor(ln, g.loops(), cfg.Metrics.AcceptError)
+	g.acceptor = loop.NewAcceptor(ln, g.loops(), nil, cfg.Metrics.AcceptError)
 	return g, nil
 }
 

@@ -44,7 +44,8 @@ type Acceptor struct {
 	listener *Listener
 	loops    []*Loop
 	failed   func(metrics.AcceptError)
-	reserved int // descriptors from this number on are not for connections
+	tls      *Terminator // nil: connections are the loops' at once
+	reserved int         // descriptors from this number on are not for connections
 	closing  chan struct{}
 
 	closeOnce sync.Once
@@ -54,12 +55,14 @@ type Acceptor struct {
 	backoff time.Duration
 }
 
-// NewAcceptor returns an acceptor, which owns the listener from now on. failed
-// counts what accepting fails with; Run's goroutine calls it.
-func NewAcceptor(ln *Listener, loops []*Loop, failed func(metrics.AcceptError)) *Acceptor {
+// NewAcceptor returns an acceptor, which owns the listener from now on. t does a
+// TLS handshake first with whom it accepts, unless it is nil. failed counts what
+// accepting fails with; Run's goroutine calls it.
+func NewAcceptor(ln *Listener, loops []*Loop, t *Terminator, failed func(metrics.AcceptError)) *Acceptor {
 	return &Acceptor{
 		listener: ln,
 		loops:    loops,
+		tls:      t,
 		failed:   failed,
 		reserved: firstReserved(),
 		closing:  make(chan struct{}),
@@ -117,7 +120,11 @@ func (a *Acceptor) place(fd int, peer netip.AddrPort) bool {
 		fd = poll.Lower(fd)
 	}
 	a.backoff = 0
-	a.idlest().Adopt(fd, peer)
+	if a.tls != nil {
+		a.tls.take(fd, peer, a.idlest)
+	} else {
+		a.idlest().Adopt(fd, peer)
+	}
 	return true
 }
 

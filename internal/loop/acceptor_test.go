@@ -43,7 +43,7 @@ func runScarceChild() int {
 	}
 	var failed atomic.Bool
 	reserve := os.Getenv(scarceChild) == "reserve"
-	a := NewAcceptor(ln, []*Loop{l}, func(metrics.AcceptError) {
+	a := NewAcceptor(ln, []*Loop{l}, nil, func(metrics.AcceptError) {
 		if !failed.Swap(true) {
 			// The reserve is there for others; without one, nothing is.
 			f, err := os.Open("/dev/null")

@@ -55,6 +55,7 @@ func TestNobodyElseSaysWhoTheClientIs(t *testing.T) {
 // Behind a balancer everyone comes from its address. Their handshakes count in
 // all, and for an address once it is known whose it is.
 func TestAProxysOwnAddressHasNoLimit(t *testing.T) {
+	needsPlain(t)
 	conns := make(chan net.Conn, 3)
 	h, _ := opened()
 	s := serve(t, Config{Trusted: loopback, Gate: NewGate(3, 1), Plain: func(c net.Conn) { conns <- c }}, h)
@@ -97,6 +98,7 @@ const (
 )
 
 func TestProxyHeaderMaySplitAtEveryByte(t *testing.T) {
+	needsPlain(t)
 	h, clients := opened()
 	s := serve(t, Config{Trusted: loopback, ProxyProtocol: true}, h)
 	for _, header := range []string{proxyLine, proxyBinary} {
@@ -125,6 +127,7 @@ func TestProxyHeaderMaySplitAtEveryByte(t *testing.T) {
 }
 
 func TestAProxyHeaderSaysWhoTheClientIs(t *testing.T) {
+	needsPlain(t)
 	h, clients := opened()
 	s := serve(t, Config{Trusted: loopback, ProxyProtocol: true}, h)
 	for _, test := range []struct{ header, line, want string }{
@@ -150,6 +153,7 @@ func TestAProxyHeaderSaysWhoTheClientIs(t *testing.T) {
 }
 
 func TestAProxyWithoutItsHeaderIsRefused(t *testing.T) {
+	needsPlain(t)
 	s := serve(t, Config{Trusted: loopback, ProxyProtocol: true}, &handler{})
 	for i, sent := range []string{string(request()), "\x16\x03\x01", "PROXY TCP4 1.2.3.4\r\n"} {
 		c := s.dial()
@@ -161,6 +165,7 @@ func TestAProxyWithoutItsHeaderIsRefused(t *testing.T) {
 
 // Who is no proxy of ours is served as it is, and its header is no request.
 func TestAProxyHeaderFromElsewhereIsNotBelieved(t *testing.T) {
+	needsPlain(t)
 	h, clients := opened()
 	s := serve(t, Config{Trusted: func(netip.Addr) bool { return false }, ProxyProtocol: true}, h)
 	c := s.connect()
@@ -182,6 +187,7 @@ func TestAProxyHeaderFromElsewhereIsNotBelieved(t *testing.T) {
 }
 
 func TestAClientBehindAProxyHeaderHasItsOwnLimit(t *testing.T) {
+	needsPlain(t)
 	s := serve(t, Config{Trusted: loopback, ProxyProtocol: true, Gate: NewGate(0, 1)}, &handler{})
 	first := s.dial()
 	first.write([]byte(proxyLine))
@@ -205,6 +211,7 @@ func TestAClientBehindAProxyHeaderHasItsOwnLimit(t *testing.T) {
 }
 
 func TestAPlainRequestBehindAProxyHeaderIsHandedOver(t *testing.T) {
+	needsPlain(t)
 	conns := make(chan net.Conn, 1)
 	s := serve(t, Config{Trusted: loopback, ProxyProtocol: true, Plain: func(c net.Conn) { conns <- c }}, &handler{})
 	const sent = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"

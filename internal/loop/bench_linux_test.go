@@ -37,7 +37,7 @@ func bench(b *testing.B, h *handler) (addr string, l *Loop, used func() (loop, a
 	if err != nil {
 		b.Fatal(err)
 	}
-	a := NewAcceptor(ln, []*Loop{l}, func(metrics.AcceptError) {})
+	a := NewAcceptor(ln, []*Loop{l}, nil, func(metrics.AcceptError) {})
 	accepted, stopped := make(chan time.Duration, 1), make(chan struct{})
 	go func() {
 		runtime.LockOSThread()

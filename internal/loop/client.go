@@ -41,7 +41,7 @@ func (l *Loop) enter(c *Conn, inner bool) *frame.Refusal {
 	}
 	if l.trusted(addr) {
 		c.flags |= flagProxied
-		if l.cfg.ProxyProtocol && !inner {
+		if l.cfg.ProxyProtocol && !inner && c.secure == nil { // which the terminator reads
 			c.flags |= flagPreface
 		}
 		addr = netip.Addr{}
@@ -74,14 +74,19 @@ func (l *Loop) passedOn(c *Conn, client netip.AddrPort) *frame.Refusal {
 }
 
 // preface reads the PROXY header that b begins with, n bytes; 0 is that more have
-// to come. A proxy that does not name a client may pass on the bytes of anyone,
-// so that their own header is not believed; but where it names another proxy of
-// ours, that one's is.
+// to come.
 func (l *Loop) preface(c *Conn, b []byte) (n int, refusal *frame.Refusal) {
 	header, n, refusal := frame.ParseProxyHeader(b)
 	if n == 0 || refusal != nil {
 		return 0, refusal
 	}
+	return n, l.named(c, header)
+}
+
+// named: the PROXY header of c has been read. A proxy that does not name a client
+// may pass on the bytes of anyone, so that their own header is not believed; but
+// where it names another proxy of ours, that one's is.
+func (l *Loop) named(c *Conn, header frame.ProxyHeader) *frame.Refusal {
 	c.flags &^= flagPreface
 	switch client := header.Client; {
 	case !client.IsValid():
@@ -90,9 +95,9 @@ func (l *Loop) preface(c *Conn, b []byte) (n int, refusal *frame.Refusal) {
 		c.setClient(client)
 	default:
 		c.flags &^= flagProxied
-		refusal = l.passedOn(c, client)
+		return l.passedOn(c, client)
 	}
-	return n, refusal
+	return nil
 }
 
 // forwarded reads who is behind a trusted proxy from the request that it passed

@@ -3,6 +3,7 @@ package loop
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -25,14 +26,31 @@ type client struct {
 
 func (s *server) dial() *client {
 	s.t.Helper()
-	conn, err := net.Dial("tcp", s.addr)
+	conn, err := s.tryDial()
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.dialed++
 	s.t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(patience))
 	return &client{Conn: conn, t: s.t, r: bufio.NewReader(conn)}
+}
+
+// tryDial connects as the server has it, by TLS or not.
+func (s *server) tryDial() (net.Conn, error) {
+	conn, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		return nil, err
+	}
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	if s.terminator == nil {
+		return conn, nil
+	}
+	secure := tls.Client(conn, clientTLS)
+	if err := secure.Handshake(); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return secure, nil
 }
 
 // headsBegun says whether all that was dialed is on the loop, and whatever is in

@@ -77,7 +77,7 @@ func (l *Loop) closedByPeer(c *Conn, code uint16) {
 
 // shutWrite ends our side of a closing connection, once what is queued is out.
 func (l *Loop) shutWrite(c *Conn) {
-	if c.out == nil {
+	if c.out == nil && (c.secure == nil || c.sayEnd()) {
 		_ = poll.CloseWrite(int(c.fd))
 	}
 }

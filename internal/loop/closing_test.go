@@ -2,7 +2,6 @@ package loop
 
 import (
 	"bytes"
-	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -152,7 +151,7 @@ func TestPeerThatShutsItsWritingSideGetsItsAnswers(t *testing.T) {
 	s.loop.Post(func() { close(held); <-goOn })
 	await(t, held)
 	c.send(frame.OpText, "question")
-	err := c.Conn.(*net.TCPConn).CloseWrite()
+	err := c.Conn.(interface{ CloseWrite() error }).CloseWrite()
 	close(goOn)
 	if err != nil {
 		t.Fatal(err)

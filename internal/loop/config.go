@@ -72,8 +72,8 @@ type Admission struct {
 // that connection with 1011, is counted and logged, and the loop goes on.
 type Handler interface {
 	// Upgrade decides on a WebSocket request whose handshake is right. c may only be
-	// asked for its ID, Client, Proxied and Loop, and given its Data. An Admission is
-	// followed by Open at once, a refusal by no further call.
+	// asked for its ID, Client, Proxied, Secure and Loop, and given its Data. An
+	// Admission is followed by Open at once, a refusal by no further call.
 	Upgrade(c *Conn, r *frame.Request) (Admission, *frame.Refusal)
 	// Open: the 101 is queued, Send goes behind it.
 	Open(c *Conn)

@@ -17,6 +17,8 @@ type Conn struct {
 	loop  *Loop
 	out   *outbox // nil while nothing is queued
 
+	secure *secure // nil: the bytes are the socket's own
+
 	// Data is the handler's own.
 	Data any
 
@@ -102,20 +104,29 @@ func (c *Conn) CloseReason() metrics.CloseReason { return c.why }
 func (c *Conn) Ready() bool { return c.hold == 0 }
 
 // WriteShared writes bytes that live in a log straight to the socket, without a
-// copy, and returns how many it took. Fewer than all: the socket is full, Ready
-// is false until Drained, and where a frame was begun its rest is owed to Finish
-// before anything else is called. A socket that has failed takes 0, and Closed
+// copy, and returns how many it took. Fewer than all: the socket is full and,
+// where a frame was begun, its rest is owed to Finish before anything else is
+// called. Ready is false while the socket is full, until Drained; through TLS it
+// may be so with all of them taken. A socket that has failed takes 0, and Closed
 // comes later in the turn.
 func (c *Conn) WriteShared(run []byte) int {
 	if c.hold != 0 {
 		return 0
 	}
-	n, err := poll.Write(int(c.fd), run)
+	n, err := c.put(run)
 	c.loop.bytesSent += n
-	if n != len(run) {
+	if n != len(run) || err != nil {
 		c.short(n, err)
 	}
 	return n
+}
+
+// put gives the socket b, as poll.Write or seal.
+func (c *Conn) put(b []byte) (n int, err error) {
+	if c.secure != nil {
+		return c.seal(b)
+	}
+	return poll.Write(int(c.fd), b)
 }
 
 // short is what a write comes to that did not take all: the socket is full, or

@@ -23,6 +23,17 @@
 // costs is its Conn. Buffers come and go with unfinished heads, unfinished
 // messages and bytes that the socket did not take.
 //
+// # TLS
+//
+// Where a Terminator stands between the Acceptor and the loops, the handshake is
+// done in a goroutine that ends with it, and the loop gets the descriptor with its
+// tls.Conn. That has, instead of a socket, one that does not block: a read that
+// finds nothing is a timeout, after which a tls.Conn can be read again, and what it
+// writes is collected and given to the socket by the loop, whose rest the outbox
+// keeps. So a connection by TLS has neither goroutine nor descriptor more than
+// another, and the same states, deadlines, windows and limits; what it costs is
+// its keys and one buffer (go test -bench IdleTLS ./internal/fanoutbench).
+//
 // # A turn
 //
 // Wait; adopt new sockets; for each event write, then read; posts; deadlines;

@@ -37,6 +37,10 @@ func (l *Loop) adopt(a adoption) {
 		fd:       int32(a.fd),
 		id:       connIDs.Add(1),
 		lastSeen: l.now,
+		secure:   a.secure,
+	}
+	if c.secure != nil {
+		c.secure.attach(l, a.fd)
 	}
 	c.setClient(a.peer)
 	l.place(c)
@@ -46,12 +50,18 @@ func (l *Loop) adopt(a adoption) {
 		return
 	}
 	refusal := l.enter(c, a.inner)
+	if refusal == nil && a.header != nil {
+		refusal = l.named(c, *a.header)
+	}
 	if refusal != nil {
 		l.refuse(c, refusal)
 		return
 	}
 	if l.cfg.HandshakeTimeout > 0 {
 		l.schedule(c, l.now+int64(l.cfg.HandshakeTimeout))
+	}
+	if c.secure != nil {
+		l.readable(c, false) // what came right behind its handshake
 	}
 }
 
@@ -191,8 +201,11 @@ func (l *Loop) plain(c *Conn, b []byte) {
 		leave()
 		return
 	}
+	if c.secure != nil {
+		conn = c.secure.detach(conn)
+	}
 	l.cfg.Plain(&plainConn{
-		Conn: conn, client: c.Client(), proxied: c.Proxied(), read: append([]byte(nil), b...), leave: leave,
+		Conn: conn, client: c.Client(), proxied: c.Proxied(), secure: c.Secure(), read: append([]byte(nil), b...), leave: leave,
 	})
 }
 
@@ -213,6 +226,7 @@ type plainConn struct {
 	net.Conn
 	client  netip.AddrPort
 	proxied bool
+	secure  bool
 	read    []byte
 	leave   func()
 }
@@ -223,6 +237,9 @@ func (p *plainConn) Settle() { p.leave() }
 
 // Proxied is Conn.Proxied's.
 func (p *plainConn) Proxied() bool { return p.proxied }
+
+// Secure is Conn.Secure's.
+func (p *plainConn) Secure() bool { return p.secure }
 
 // RemoteAddr is Conn.Client's: that of whom the request is from.
 func (p *plainConn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(p.client) }

@@ -61,6 +61,7 @@ func TestSlowHeadEndsAtItsDeadline(t *testing.T) {
 }
 
 func TestUnfinishedHandshakesAreCapped(t *testing.T) {
+	needsPlain(t)
 	tests := []struct {
 		name   string
 		gate   *Gate
@@ -194,6 +195,7 @@ func TestPlainRequestIsHandedOverWithItsBytes(t *testing.T) {
 // Requests that are no upgrade cost a goroutine each: who does not let them end
 // must not have more of them than of handshakes.
 func TestAPlainRequestKeepsItsPlaceUntilItIsClosed(t *testing.T) {
+	needsPlain(t)
 	conns := make(chan net.Conn, 2)
 	s := serve(t, Config{Gate: NewGate(0, 1), Plain: func(c net.Conn) { conns <- c }}, &handler{})
 	request := []byte("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")

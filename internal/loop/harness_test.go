@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"flag"
 	"fmt"
 	"net/http/httptest"
 	"os"
@@ -117,11 +118,14 @@ type server struct {
 	t       *testing.T
 	loop    *Loop
 	metrics *metrics.Loop
+	tls     metrics.TLS
 	addr    string
 	clock   *atomic.Int64 // nil where the machine's clock is used
 	stopped chan error
 	firstID uint64
 	dialed  uint64
+
+	terminator *Terminator // nil: no TLS
 }
 
 // serveManual is serve with a clock that stands still but for advance.
@@ -139,7 +143,33 @@ func serve(t *testing.T, cfg Config, h *handler) *server {
 	return serveOn(t, cfg, h, poll.SocketOptions{NoDelay: true})
 }
 
+// overTLS has every test of this package that connects do so by TLS.
+var overTLS = flag.Bool("tls", false, "run the tests over TLS")
+
 func serveOn(t *testing.T, cfg Config, h *handler, o poll.SocketOptions) *server {
+	t.Helper()
+	if !*overTLS {
+		return serveBy(t, cfg, h, o, nil)
+	}
+	return serveBy(t, cfg, h, o, &TerminatorConfig{})
+}
+
+// needsPlain skips a test of what happens before a TLS handshake.
+func needsPlain(t *testing.T) {
+	t.Helper()
+	if *overTLS {
+		t.Skip("not over TLS")
+	}
+}
+
+// serveSecure is serve by TLS.
+func serveSecure(t *testing.T, cfg Config, h *handler) *server {
+	t.Helper()
+	return serveBy(t, cfg, h, poll.SocketOptions{NoDelay: true}, &TerminatorConfig{})
+}
+
+// serveBy is serveOn by TLS, unless tc is nil.
+func serveBy(t *testing.T, cfg Config, h *handler, o poll.SocketOptions, tc *TerminatorConfig) *server {
 	t.Helper()
 	s := &server{t: t, metrics: metrics.NewLoop(), stopped: make(chan error, 1), firstID: connIDs.Load()}
 	if cfg.Head == (frame.HeadLimits{}) {
@@ -154,7 +184,10 @@ func serveOn(t *testing.T, cfg Config, h *handler, o poll.SocketOptions) *server
 		t.Fatal(err)
 	}
 	s.addr = ln.Addr().String()
-	a := NewAcceptor(ln, []*Loop{s.loop}, func(metrics.AcceptError) {})
+	if tc != nil {
+		s.terminator = terminatorOf(tc, cfg, &s.tls)
+	}
+	a := NewAcceptor(ln, []*Loop{s.loop}, s.terminator, func(metrics.AcceptError) {})
 	accepted := make(chan error, 1)
 	go func() { accepted <- a.Run() }()
 	go func() { s.stopped <- s.loop.Run() }()
@@ -162,6 +195,9 @@ func serveOn(t *testing.T, cfg Config, h *handler, o poll.SocketOptions) *server
 		a.Close()
 		if err := await(t, accepted); err != nil {
 			t.Errorf("acceptor: %v", err)
+		}
+		if s.terminator != nil {
+			s.terminator.Close()
 		}
 		s.loop.Stop()
 		if s.clock != nil {

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/fanfare-ws/fanfare/internal/frame"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
 	"github.com/fanfare-ws/fanfare/internal/poll"
 )
@@ -21,10 +22,13 @@ type inbox struct {
 	oldAdopts []adoption
 }
 
+// adoption is a socket on its way to a loop.
 type adoption struct {
-	fd    int
-	peer  netip.AddrPort
-	inner bool // is of a pair made by Connect
+	fd     int
+	peer   netip.AddrPort
+	inner  bool               // is of a pair made by Connect
+	secure *secure            // nil: it is no TLS
+	header *frame.ProxyHeader // was read already; nil: none was
 }
 
 // sparedPosts is the size above which a slice of posts is not kept.

@@ -43,6 +43,10 @@ func (l *Loop) readable(c *Conn, hangup bool) {
 	if hangup {
 		reads = readsAtEnd
 	}
+	if c.secure != nil {
+		l.readSecure(c, reads)
+		return
+	}
 	for ; reads > 0 && c.state != closed; reads-- {
 		n, err := poll.Read(int(c.fd), l.buf)
 		switch err {
@@ -177,6 +181,7 @@ func (l *Loop) recovered(c *Conn) {
 	l.metrics.Panics.Inc()
 	l.cfg.Log.Error("panic", "connection", c.id, "panic", v, "stack", string(debug.Stack()))
 	c.flags |= flagDiscard
+	l.sealed = l.sealed[:0]
 	switch c.state {
 	case handshaking:
 		l.refuse(c, &frame.Refusal{Status: 500, Message: "internal error", Reason: reasonPanic})

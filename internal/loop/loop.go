@@ -55,6 +55,7 @@ type Loop struct {
 	events   []poll.Event
 	buf      []byte
 	control  []byte // a control frame on its way into a queue
+	sealed   []byte // by TLS, on its way to a socket
 	outboxes []*outbox
 	heads    []*head
 

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -206,7 +207,7 @@ func TestChurnMixesNoConnectionsUp(t *testing.T) {
 	for d := range dialers {
 		wg.Go(func() {
 			for i := range each {
-				if err := churn(s.addr, d, i); err != nil {
+				if err := s.churn(d, i); err != nil {
 					t.Error(err)
 				}
 			}
@@ -222,8 +223,8 @@ func TestChurnMixesNoConnectionsUp(t *testing.T) {
 }
 
 // churn connects, asks for its own name, and leaves in one of several ways.
-func churn(addr string, dialer, i int) error {
-	conn, err := net.Dial("tcp", addr)
+func (s *server) churn(dialer, i int) error {
+	conn, err := s.tryDial()
 	if err != nil {
 		return err
 	}
@@ -246,6 +247,9 @@ func churn(addr string, dialer, i int) error {
 	case 0:
 		_, err = conn.Write(masked(frame.OpClose, ""))
 	case 1:
+		if secure, ok := conn.(*tls.Conn); ok {
+			conn = secure.NetConn()
+		}
 		err = conn.(*net.TCPConn).SetLinger(0) // a reset
 	}
 	return err

@@ -3,12 +3,12 @@ package loop
 import (
 	"github.com/fanfare-ws/fanfare/internal/frame"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
-	"github.com/fanfare-ws/fanfare/internal/poll"
 )
 
 // outbox is what a connection has of its own to send. It exists only while there
 // is something.
 type outbox struct {
+	sealed []byte // of TLS, what the socket did not take: before all else
 	rest   []byte // of a shared frame that has begun: before all else
 	copied []byte // memory for rest, once it is ours
 	queue  []byte // replies and events, whole frames but for what has been sent
@@ -23,7 +23,7 @@ const (
 	codeHeartbeat    = 4002
 )
 
-func (o *outbox) size() int { return len(o.rest) + len(o.queue) - o.sent + len(o.pong) }
+func (o *outbox) size() int { return len(o.sealed) + len(o.rest) + len(o.queue) - o.sent + len(o.pong) }
 
 // add appends whole frames behind what is queued.
 func (o *outbox) add(frames []byte) {
@@ -133,9 +133,12 @@ func (c *Conn) Flush() {
 	if o == nil || c.hold&holdBlocked != 0 || c.state == closed {
 		return
 	}
+	if !c.pushRest(o) {
+		return
+	}
 	if len(o.rest) > 0 {
 		o.rest = o.rest[c.write(o.rest):]
-		if len(o.rest) > 0 {
+		if !c.takes() {
 			return
 		}
 	}
@@ -144,27 +147,30 @@ func (c *Conn) Flush() {
 			o.queue, o.sent, o.pong = append(o.queue[:0], o.pong...), 0, o.pong[:0]
 		}
 		o.sent += c.write(o.queue[o.sent:])
-		if o.sent < len(o.queue) {
+		if !c.takes() {
 			return
 		}
 	}
 	c.dropOutbox()
 	if c.state == closing && c.flags&flagDiscard != 0 {
 		// All is said on both sides, or the peer is not heard any more.
-		_ = poll.CloseWrite(int(c.fd))
+		c.loop.shutWrite(c)
 	}
 }
 
-// write sends b; less than all means that the socket is full or gone.
+// write sends b. A socket that is then full or gone takes no more.
 func (c *Conn) write(b []byte) int {
-	n, err := poll.Write(int(c.fd), b)
+	n, err := c.put(b)
 	c.loop.bytesSent += n
 	c.loop.queued -= n
-	if n != len(b) {
+	if n != len(b) || err != nil {
 		c.short(n, err)
 	}
 	return n
 }
+
+// takes says whether the socket may take more.
+func (c *Conn) takes() bool { return c.hold&holdBlocked == 0 && c.state != closed }
 
 // dropOutbox lets go of the outbox, and of what is in it.
 func (c *Conn) dropOutbox() {
@@ -187,9 +193,9 @@ func (l *Loop) newOutbox() *outbox {
 }
 
 func (l *Loop) spareOutbox(o *outbox) {
-	if len(l.outboxes) == sparedOutboxes || cap(o.queue) > sparedBytes || cap(o.copied) > sparedBytes {
+	if len(l.outboxes) == sparedOutboxes || max(cap(o.queue), cap(o.copied), cap(o.sealed)) > sparedBytes {
 		return
 	}
-	*o = outbox{copied: o.copied[:0], queue: o.queue[:0], pong: o.pong[:0]}
+	*o = outbox{sealed: o.sealed[:0], copied: o.copied[:0], queue: o.queue[:0], pong: o.pong[:0]}
 	l.outboxes = append(l.outboxes, o)
 }

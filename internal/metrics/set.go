@@ -22,6 +22,7 @@ type Set struct {
 	DrainRemaining Gauge // connections still to be sent away by a drain
 	FleetGateways  Gauge // gateways alive, this one included
 	FleetMean      Gauge // connections of a gateway that takes any, on average
+	TLS            TLS
 	acceptErrors   [acceptErrors]Counter
 	tokensRefused  [tokenRefusals]Counter
 	jwksRefreshes  [jwksRefreshes]Counter

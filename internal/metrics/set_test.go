@@ -36,6 +36,8 @@ func TestEverySeriesIsThereAtZero(t *testing.T) {
 		"fanfare_send_queue_oldest_seconds 0", `fanfare_dropped_frames_total{policy="conflate",stage="queue"} 0`,
 		`fanfare_heartbeat_timeouts_total{kind="silent"} 0`, "fanfare_heartbeat_rtt_seconds_count 0",
 		"fanfare_fanout_seconds_count 0", "fanfare_loop_turn_seconds_count 0", "fanfare_loop_inbox_depth 0",
+		"fanfare_tls_handshakes 0", "fanfare_tls_handshakes_total 0", "fanfare_tls_certificate_not_after_seconds 0",
+		`fanfare_tls_handshake_errors_total{reason="protocol"} 0`, `fanfare_tls_handshake_errors_total{reason="draining"} 0`,
 		"go_goroutines ", "process_open_fds ", `fanfare_build_info{go="`,
 	} {
 		if !strings.Contains(page, "\n"+line) {

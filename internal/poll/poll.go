@@ -136,10 +136,13 @@ func Reset(fd int) error {
 	return unix.Close(fd)
 }
 
+// Duplicate returns another descriptor of what fd is one of.
+func Duplicate(fd int) (int, error) { return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0) }
+
 // Lower moves fd to the lowest free descriptor and returns that; fd itself where
 // none is lower.
 func Lower(fd int) int {
-	low, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	low, err := Duplicate(fd)
 	if err != nil {
 		return fd
 	}
