@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -18,9 +20,31 @@ import (
 	"github.com/fanfare-ws/fanfare/internal/client"
 )
 
-// urlFlag adds the flag --url of a command that is a client.
-func urlFlag(flags *pflag.FlagSet, url *string) {
-	flags.StringVar(url, "url", "http://127.0.0.1:8080", "the gateway: http, https, ws or wss")
+// target is which gateway a command that is a client connects to.
+type target struct {
+	url    string
+	caFile string
+}
+
+func (g *target) flags(flags *pflag.FlagSet) {
+	flags.StringVar(&g.url, "url", "http://127.0.0.1:8080", "the gateway: http, https, ws or wss")
+	flags.StringVar(&g.caFile, "ca-file", "", "certificates that sign the gateway's, PEM (default the system's)")
+}
+
+// tls is the configuration of TLS; nil is Go's own.
+func (g *target) tls() (*tls.Config, error) {
+	if g.caFile == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(g.caFile)
+	if err != nil {
+		return nil, usageError(fmt.Errorf("--ca-file: %w", err))
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, usageError(fmt.Errorf("--ca-file: no certificates in %s: it takes PEM", g.caFile))
+	}
+	return &tls.Config{RootCAs: roots}, nil
 }
 
 // credentials are how a command that is a client gets its token.
@@ -111,6 +135,7 @@ func unreachable(url string, err error) error {
 	var noHost *net.DNSError
 	var refused *client.RefusedError
 	var closed *client.CloseError
+	var unknown x509.UnknownAuthorityError
 	var what, hint string
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -124,6 +149,8 @@ func unreachable(url string, err error) error {
 		}
 	case errors.As(err, &closed):
 		what = closed.Error()
+	case errors.As(err, &unknown):
+		what, hint = unknown.Error(), "is there a --ca-file for it?"
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		what, hint = "no answer in time", "is that the address of a gateway?"
 	default:

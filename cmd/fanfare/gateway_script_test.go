@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/fanfare-ws/fanfare/internal/certtest"
 )
 
 // patience bounds whatever a script waits for, on a machine that is busy.
@@ -23,6 +25,7 @@ const patience = 30 * time.Second
 //
 //	gateway start [FLAG...]  run a gateway; $URL is where, $ADMIN its admin address. Again
 //	                         after stop: in its place
+//	certificate [UNTIL]      write ca.pem, cert.pem and key.pem, valid for a duration from now (1h)
 //	gateway stop             end it, and wait until it has gone
 //	redis start              run a redis-server; $REDIS is its URL and $REDIS_PORT its port. Again after stop:
 //	                         in its place. For scripts that begin with [!redis] skip
@@ -33,7 +36,8 @@ const patience = 30 * time.Second
 //	signal FILE NAME         send INT or TERM to the process whose number is in the file
 func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
 	return map[string]func(ts *testscript.TestScript, neg bool, args []string){
-		"gateway": gatewayCommand, "redis": redisCommand, "cutter": cutterCommand, "await": awaitCommand, "signal": signalCommand,
+		"certificate": certificateCommand, "gateway": gatewayCommand, "redis": redisCommand, "cutter": cutterCommand,
+		"await": awaitCommand, "signal": signalCommand,
 	}
 }
 
@@ -62,7 +66,7 @@ func gatewayCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	listen := "127.0.0.1:0"
 	if was := ts.Getenv("URL"); was != "" {
-		listen = strings.TrimPrefix(was, "http://")
+		_, listen, _ = strings.Cut(was, "://")
 	}
 	path, err := exec.LookPath("fanfare")
 	ts.Check(err)
@@ -79,12 +83,29 @@ func gatewayCommand(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(held.Start())
 	ts.Defer(held.stop)
 	line, err := bufio.NewReader(stdout).ReadString('\n')
-	urls := regexp.MustCompile(`http://[^/ ]+`).FindAllString(line, -1)
+	urls := regexp.MustCompile(`https?://[^/ ]+`).FindAllString(line, -1)
 	if err != nil || len(urls) != 2 {
 		ts.Fatalf("the gateway said %q, %v", line, err)
 	}
 	ts.Setenv("URL", urls[0])
 	ts.Setenv("ADMIN", urls[1])
+}
+
+func certificateCommand(ts *testscript.TestScript, neg bool, args []string) {
+	until := time.Hour
+	if neg || len(args) > 1 {
+		ts.Fatalf("usage: certificate [UNTIL]")
+	}
+	if len(args) == 1 {
+		var err error
+		until, err = time.ParseDuration(args[0])
+		ts.Check(err)
+	}
+	a := certtest.NewAuthority()
+	_, err := a.WriteCA(ts.MkAbs("."))
+	ts.Check(err)
+	_, _, err = certtest.WritePair(ts.MkAbs("."), a.Sign(1, time.Now().Add(until)))
+	ts.Check(err)
 }
 
 func cutterCommand(ts *testscript.TestScript, neg bool, args []string) {

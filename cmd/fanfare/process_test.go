@@ -75,7 +75,7 @@ func servingOn(t *testing.T, stdin *os.File, flags ...string) *process {
 	}
 	t.Cleanup(p.end)
 	line, err := bufio.NewReader(stdout).ReadString('\n')
-	urls := regexp.MustCompile(`http://([^/ ]+)`).FindAllStringSubmatch(line, -1)
+	urls := regexp.MustCompile(`https?://([^/ ]+)`).FindAllStringSubmatch(line, -1)
 	if err != nil || len(urls) != 2 {
 		t.Fatalf("the gateway said %q, %v: %s", line, err, p.log)
 	}

@@ -68,7 +68,7 @@ command line cannot be.`,
 		},
 	}
 	flags := cmd.Flags()
-	urlFlag(flags, &p.url)
+	p.target.flags(flags)
 	p.credentials.flags(flags)
 	flags.StringVar(&p.options.Event, "event", "", "the message's event, a name of the application's own")
 	flags.StringVar(&p.options.ID, "id", "", "the message's id: published again within two minutes (unless the gateway\nis configured otherwise) it is stored once; line N of stdin has the id ID-N")
@@ -80,7 +80,8 @@ command line cannot be.`,
 
 // publisher is what the command line of publish says.
 type publisher struct {
-	room, url    string
+	target
+	room         string
 	credentials  credentials
 	token        func(context.Context) (string, error) // nil: none
 	options      client.PublishOptions
@@ -106,8 +107,12 @@ func (p *publisher) run(ctx context.Context, from source) error {
 	if p.timeout <= 0 {
 		return usageError(errors.New("--timeout: want more than 0"))
 	}
+	secure, err := p.tls()
+	if err != nil {
+		return err
+	}
 	l := &link{url: p.url}
-	c, err := client.New(client.Config{URL: p.url, Token: p.token, OnEvent: l.event, DialTimeout: min(p.timeout, 10*time.Second)})
+	c, err := client.New(client.Config{URL: p.url, TLS: secure, Token: p.token, OnEvent: l.event, DialTimeout: min(p.timeout, 10*time.Second)})
 	if err != nil {
 		return clientError(err)
 	}

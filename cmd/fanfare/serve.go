@@ -91,7 +91,7 @@ func serve(load func() (*config.Config, error)) error {
 	var besides sync.WaitGroup
 	besides.Go(func() {
 		if waitReady(g, beside.Done()) {
-			fmt.Printf("Fanfare is ready: open %s in two windows and chat. Metrics: http://%s/metrics\n", browserURL(g.Addr()), admin.Addr())
+			fmt.Printf("Fanfare is ready: open %s in two windows and chat. Metrics: http://%s/metrics\n", browserURL(g.Addr(), s.live.Certificate != nil), admin.Addr())
 		}
 	})
 	besides.Go(func() { newReloader(r, s, files, load, hangups).run(beside) })
@@ -249,13 +249,17 @@ func gatewayID() string {
 }
 
 // browserURL is where a browser on this machine finds the gateway.
-func browserURL(addr net.Addr) string {
+func browserURL(addr net.Addr, secure bool) string {
+	scheme := "http://"
+	if secure {
+		scheme = "https://"
+	}
 	host, port, err := net.SplitHostPort(addr.String())
 	if err != nil {
-		return "http://" + addr.String()
+		return scheme + addr.String()
 	}
 	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
 		host = "localhost"
 	}
-	return "http://" + net.JoinHostPort(host, port)
+	return scheme + net.JoinHostPort(host, port)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fanfare-ws/fanfare/internal/auth"
 	"github.com/fanfare-ws/fanfare/internal/broker/memory"
+	"github.com/fanfare-ws/fanfare/internal/certtest"
 	"github.com/fanfare-ws/fanfare/internal/config"
 	"github.com/fanfare-ws/fanfare/internal/gateway"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
@@ -26,6 +27,11 @@ func TestEverythingThatIsConfiguredReachesTheGateway(t *testing.T) {
 	write(t, secret, "0123456789abcdef0123456789abcdef")
 	c.Auth.Required, c.Auth.HS256SecretFiles = true, []string{secret}
 	c.OriginRequired, c.ProxyProtocol, c.TrustedProxies = true, true, []string{"10.0.0.0/8"}
+	cert, key, err := certtest.WritePair(t.TempDir(), certtest.NewAuthority().Sign(1, time.Now().Add(time.Hour)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.TLS = config.TLS{Cert: cert, Key: key}
 	p := parts{
 		set: metrics.NewSet("", metrics.NewLoops(1)), relay: metrics.NewRelay(),
 		id: "id", log: slog.New(slog.DiscardHandler),

@@ -31,11 +31,16 @@ func newSettings(c *config.Config, before *settings, set *metrics.Set, log *slog
 	if err != nil {
 		return nil, err
 	}
+	certificate, err := newCertificate(c, before, log)
+	if err != nil {
+		return nil, err
+	}
 	v, err := newVerifier(c, trusted, set, log)
 	if err != nil {
 		return nil, err
 	}
 	s := &settings{config: c, live: gatewayLive(c, roomClasses(c)), keys: keys}
+	s.live.Certificate = certificate
 	s.live.Auth = gateway.Auth{Verifier: v, Required: c.Auth.TokenNeeded()}
 	return s, nil
 }

@@ -53,7 +53,7 @@ Exit codes: 0 it printed --count messages, was told to end (SIGINT, SIGTERM), or
 		},
 	}
 	flags := cmd.Flags()
-	urlFlag(flags, &t.url)
+	t.target.flags(flags)
 	t.credentials.flags(flags)
 	flags.IntVar(&t.last, "last", 0, "begin that many messages back, as far as they are kept")
 	flags.StringVar(&t.since, "since", "", "begin after EPOCH:SEQ of the one room, as --json tells them")
@@ -66,8 +66,9 @@ Exit codes: 0 it printed --count messages, was told to end (SIGINT, SIGTERM), or
 // tailer is what the command line of tail says, and how far it is. OnEvent's
 // goroutine owns what is not said by the command line.
 type tailer struct {
+	target
 	credentials  credentials
-	url, since   string
+	since        string
 	last, count  int
 	asJSON, once bool
 	rooms        []client.Subscription
@@ -112,7 +113,11 @@ func (t *tailer) run(ctx context.Context, token func(context.Context) (string, e
 	defer forget()
 	t.ctx, t.end = context.WithCancelCause(told)
 	defer t.end(nil)
-	c, err := client.New(client.Config{URL: t.url, Token: token, Rooms: t.rooms, OnEvent: t.event})
+	secure, err := t.tls()
+	if err != nil {
+		return err
+	}
+	c, err := client.New(client.Config{URL: t.url, TLS: secure, Token: token, Rooms: t.rooms, OnEvent: t.event})
 	if err != nil {
 		return clientError(err)
 	}

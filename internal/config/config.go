@@ -24,6 +24,7 @@ type Config struct {
 	OriginRequired   bool
 	TrustedProxies   []string // addresses and CIDR networks
 	ProxyProtocol    bool     // from TrustedProxies
+	TLS              TLS
 	Compression      Compression
 	Limits           Limits
 	Dedup            Dedup
@@ -36,6 +37,11 @@ type Config struct {
 	Rooms            []RoomClass   // the first that matches decides; the last matches every room
 
 	sources map[string]string // where a key that is not at its default was set
+}
+
+// TLS is the certificate of Listen, by the paths of PEM files; both or neither.
+type TLS struct {
+	Cert, Key string
 }
 
 // Admin is the port for operators.

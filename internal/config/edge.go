@@ -26,6 +26,13 @@ func (c *Config) edgeOptions() []option {
 		{key: "proxy_protocol", def: "false", value: boolean(&c.ProxyProtocol),
 			what: "what a trusted proxy sends begins with a PROXY header, of version 1 or 2, or is refused; others are served as they are, and theirs is not believed",
 			why:  "a balancer that passes on HTTP has X-Forwarded-For; it is for those that pass on bytes"},
+		{key: "tls.cert", def: "", live: true, file: true, value: text(&c.TLS.Cert, "a file's path"),
+			what: "certificate of the address that clients connect to, and those that sign it, PEM; with it that address speaks TLS alone." +
+				" Another one is taken over while the gateway runs; to begin with TLS or to end it takes a restart",
+			why: "mostly a balancer ends TLS, at less cost in memory and nearer to the client"},
+		{key: "tls.key", def: "", live: true, file: true, value: text(&c.TLS.Key, "a file's path"),
+			what: "private key of tls.cert, PEM",
+			why:  "there is none without a certificate"},
 	}
 }
 

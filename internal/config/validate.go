@@ -66,6 +66,9 @@ func (c *Config) together() Error {
 	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
 		conflict("a PROXY header is taken from trusted_proxies alone, and there are none", "proxy_protocol")
 	}
+	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
+		conflict("one is of no use without the other", "tls.cert", "tls.key")
+	}
 	if c.Redis.Mode != "standalone" && !c.Redis.Shared() {
 		conflict("a mode other than standalone needs redis.url or redis.addresses", "redis.mode")
 	}

@@ -12,6 +12,7 @@ import (
 // at a time.
 func (g *Gateway) Apply(live Live) {
 	g.settings.Store(newInForce(live))
+	g.certified(&live)
 	g.gate.SetCaps(live.Limits.Handshakes, live.Limits.HandshakesPerAddress)
 	g.hub.reclass()
 	for _, s := range g.shards {

@@ -42,8 +42,14 @@ func Attach(r *http.Request) (net.Conn, error) {
 // ForwardedProto is by what the client sent the request, http or https, for the
 // header X-Forwarded-Proto of a handshake by Attach; empty: not known.
 func ForwardedProto(r *http.Request) string {
-	if d, ok := r.Context().Value(doorKey{}).(*door); ok && d.conn.Proxied() {
+	d, ok := r.Context().Value(doorKey{}).(*door)
+	switch {
+	case !ok:
+		return ""
+	case d.conn.Proxied():
 		return r.Header.Get("X-Forwarded-Proto")
+	case d.conn.Secure():
+		return "https"
 	}
 	return ""
 }
@@ -71,6 +77,7 @@ type doorKey struct{}
 type plainConn interface {
 	Settle()
 	Proxied() bool
+	Secure() bool
 }
 
 func (g *Gateway) withDoor(ctx context.Context, c net.Conn) context.Context {

@@ -53,7 +53,7 @@ func attach(t *testing.T) http.Handler {
 // get asks for what Public serves. The answer's body has to be closed.
 func (s *service) get(headers ...string) *http.Response {
 	s.t.Helper()
-	r, err := http.NewRequest("GET", "http://"+s.addr+"/", nil)
+	r, err := http.NewRequest("GET", s.origin()+"/", nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -61,8 +61,7 @@ func (s *service) get(headers ...string) *http.Response {
 		name, value, _ := strings.Cut(h, ": ")
 		r.Header.Set(name, value)
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
-	res, err := client.Do(r)
+	res, err := s.web().Do(r)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -88,7 +87,7 @@ func TestWhatIsAttachedIsAConnection(t *testing.T) {
 	})
 	var answers []*http.Response
 	for range 3 {
-		res := s.get("Origin: http://" + s.addr)
+		res := s.get("Origin: " + s.origin())
 		if res.StatusCode != http.StatusOK {
 			t.Fatalf("%s: %s", res.Status, body(t, res))
 		}
@@ -133,12 +132,13 @@ func TestWhatIsAttachedIsUnderTheSameLimitsAndOrigins(t *testing.T) {
 // By what the request came, a trusted proxy says; from others that is not
 // believed, and http is taken for what the gateway speaks.
 func TestWhatIsAttachedIsOfTheSchemeThatItCameBy(t *testing.T) {
+	needsPlain(t)
 	for proxies, want := range map[string]int{"127.0.0.1": http.StatusForbidden, "192.0.2.1": http.StatusOK} {
 		s := run(t, func(c *setup) {
 			c.Public = attach(t)
 			c.Edge = NewEdge(EdgeConfig{TrustedProxies: []string{proxies}})
 		})
-		res := s.get("Origin: http://"+s.addr, "X-Forwarded-Proto: https")
+		res := s.get("Origin: "+s.origin(), "X-Forwarded-Proto: https")
 		if res.StatusCode != want {
 			t.Errorf("trusted %s: %s, want %d", proxies, res.Status, want)
 		}

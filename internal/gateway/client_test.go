@@ -3,6 +3,7 @@ package gateway
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -64,15 +65,48 @@ func (s *service) quiet(d dialing) (*client, error) {
 			return c.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096) })
 		}
 	}
+	conn, err := s.reach(dialer)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = io.WriteString(conn, d.request(s.addr)); err != nil {
+		conn.Close()
+	}
+	return &client{t: s.t, conn: conn, buf: make([]byte, 16<<10), config: frame.ReaderConfig{Binary: true, Deflate: d.deflate}}, err
+}
+
+// reach connects as the gateway has it, by TLS or not, with a deadline.
+func (s *service) reach(dialer net.Dialer) (net.Conn, error) {
 	conn, err := dialer.Dial("tcp", s.addr)
 	if err != nil {
 		return nil, err
 	}
 	_ = conn.SetDeadline(time.Now().Add(patience))
-	if _, err = io.WriteString(conn, d.request(s.addr)); err != nil {
-		conn.Close()
+	if s.tls == nil {
+		return conn, nil
 	}
-	return &client{t: s.t, conn: conn, buf: make([]byte, 16<<10), config: frame.ReaderConfig{Binary: true, Deflate: d.deflate}}, err
+	secure := tls.Client(conn, s.tls)
+	if err := secure.Handshake(); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return secure, nil
+}
+
+// raw is a connection on which nothing has been said.
+func (s *service) raw() net.Conn {
+	s.t.Helper()
+	conn, err := s.reach(net.Dialer{Timeout: patience})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// web is a client of HTTP that keeps no connection.
+func (s *service) web() *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: s.tls}, Timeout: patience}
 }
 
 // handshake connects and returns the answer, whatever it is.

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"log/slog"
 	"net/http"
 	"time"
@@ -38,11 +39,14 @@ type Config struct {
 // Live is what may change while the gateway runs. A value is immutable once it is
 // in force: another takes its place.
 type Live struct {
-	Classes    Classes
-	Edge       Edge
-	Auth       Auth
-	Limits     Limits
-	AcceptRate int // upgrades a second, and as many at once; 0: any
+	Classes Classes
+	Edge    Edge
+	Auth    Auth
+	Limits  Limits
+	// Certificate of Listen, with its Leaf. Whether there is one is decided once, at
+	// the beginning.
+	Certificate *tls.Certificate
+	AcceptRate  int // upgrades a second, and as many at once; 0: any
 }
 
 // Limits bounds what clients may use. A limit of 0 is none.

@@ -75,8 +75,11 @@ func (s *shard) admit(c *loop.Conn, r *frame.Request, q *quota) (loop.Admission,
 // scheme is what the client's request came by, http or https; "" where that is
 // not known, for what is before the gateway may end TLS and not say so.
 func scheme(c *loop.Conn, r *frame.Request) string {
-	if c.Proxied() {
+	switch {
+	case c.Proxied():
 		return r.ForwardedProto()
+	case c.Secure():
+		return "https"
 	}
 	return ""
 }

@@ -35,6 +35,9 @@ func (g *Gateway) drain(ctx context.Context) {
 	g.draining.Store(true)
 	g.cfg.Metrics.Draining.Set(1)
 	_ = g.acceptor.Close()
+	if g.tls != nil {
+		g.tls.Close()
+	}
 	g.cfg.Log.Info("draining", "connections", g.Connections(), "period", g.cfg.DrainPeriod)
 	for _, s := range g.shards {
 		s.loop.Post(drainBegin{})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -139,11 +138,7 @@ func TestAStopThatIsInAHurry(t *testing.T) {
 // A socket that never says anything gets 503 and does not hold up the end.
 func TestADrainRefusesUnfinishedHandshakes(t *testing.T) {
 	s := run(t, func(c *setup) { c.DrainPeriod = time.Hour })
-	conn, err := net.Dial("tcp", s.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := s.raw()
 	s.untilMetric("fanfare_handshakes", 1)
 	stopped := make(chan struct{})
 	go func() { s.stop(); close(stopped) }()

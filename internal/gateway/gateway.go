@@ -26,6 +26,7 @@ type Gateway struct {
 	shards   []*shard
 	listener *loop.Listener
 	acceptor *loop.Acceptor
+	tls      *loop.Terminator // nil: connections come as they are
 	gate     *loop.Gate
 	plain    *handoff
 	server   *http.Server
@@ -77,7 +78,8 @@ func New(cfg Config) (*Gateway, error) {
 	for _, s := range g.shards {
 		s.hub = g.hub
 	}
-	g.acceptor = loop.NewAcceptor(ln, g.loops(), nil, cfg.Metrics.AcceptError)
+	g.tls = g.newTerminator()
+	g.acceptor = loop.NewAcceptor(ln, g.loops(), g.tls, cfg.Metrics.AcceptError)
 	return g, nil
 }
 

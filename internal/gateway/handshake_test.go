@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/fanfare-ws/fanfare/internal/frame"
 	"github.com/fanfare-ws/fanfare/internal/protocol"
@@ -112,12 +110,7 @@ func TestHandshakesAreRefused(t *testing.T) {
 
 func TestAWrongVersionIsTold(t *testing.T) {
 	s := run(t)
-	conn, err := net.Dial("tcp", s.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	conn := s.raw()
 	head := strings.Replace(dialing{}.request(s.addr), "Version: 13", "Version: 8", 1)
 	_, _ = io.WriteString(conn, head)
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -206,11 +199,8 @@ func TestWhatIsNoUpgradeGoesToHTTP(t *testing.T) {
 			_, _ = io.WriteString(w, r.Method+" "+r.URL.Path+" "+string(body))
 		})
 	})
-	transport := &http.Transport{}
-	defer transport.CloseIdleConnections()
-	web := &http.Client{Transport: transport, Timeout: patience}
 	for range 3 {
-		res, err := web.Post("http://"+s.addr+"/page", "text/plain", strings.NewReader(strings.Repeat("b", 40<<10)))
+		res, err := s.web().Post(s.origin()+"/page", "text/plain", strings.NewReader(strings.Repeat("b", 40<<10)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -225,12 +215,7 @@ func TestWhatIsNoUpgradeGoesToHTTP(t *testing.T) {
 
 func TestAFirstMessageBehindTheHeadIsAnswered(t *testing.T) {
 	s := run(t)
-	conn, err := net.Dial("tcp", s.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	conn := s.raw()
 	b := frame.AppendMasked([]byte(dialing{}.request(s.addr)), frame.OpText, []byte(`{"type":"ping","request_id":"1"}`), [4]byte{9, 9, 9, 9})
 	_, _ = conn.Write(b)
 	c := &client{t: t, conn: conn, buf: make([]byte, 4096)}

@@ -3,6 +3,8 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/fanfare-ws/fanfare/internal/broker"
 	"github.com/fanfare-ws/fanfare/internal/broker/memory"
+	"github.com/fanfare-ws/fanfare/internal/certtest"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
 	"github.com/fanfare-ws/fanfare/internal/room"
 )
@@ -29,8 +32,32 @@ type service struct {
 	memory *memory.Broker
 	tap    *tap
 	addr   string
+	tls    *tls.Config // of clients; nil: it speaks no TLS
 	halted bool
 	panics float64 // those that the test brings about
+}
+
+// authority signs the certificates of the tests. overTLS has every test that
+// connects do so by TLS.
+var (
+	authority = certtest.NewAuthority()
+	overTLS   = flag.Bool("tls", false, "run the tests over TLS")
+)
+
+// needsPlain skips a test that is not about what happens behind TLS.
+func needsPlain(t *testing.T) {
+	t.Helper()
+	if *overTLS {
+		t.Skip("not over TLS")
+	}
+}
+
+// origin is that of a page of the gateway's own host.
+func (s *service) origin() string {
+	if s.tls != nil {
+		return "https://" + s.addr
+	}
+	return "http://" + s.addr
 }
 
 // setup is what a test may change before its gateway starts.
@@ -38,6 +65,7 @@ type setup struct {
 	Config
 	tap    *tap
 	dedup  time.Duration
+	secure bool                 // by TLS
 	stored *broker.Bounds       // what the broker keeps; nil: as the rooms' class says
 	inUse  func(*Gateway) int64 // memory; nil: the process's
 }
@@ -83,6 +111,10 @@ func run(t testing.TB, change ...func(*setup)) *service {
 func start(t testing.TB, c *setup) *service {
 	t.Helper()
 	s := &service{t: t, tap: c.tap}
+	if c.secure || *overTLS {
+		s.tls = authority.Client()
+		c.Certificate = authority.Sign(1, time.Now().Add(time.Hour))
+	}
 	s.set = metrics.NewSet("test", metrics.NewLoops(c.Loops))
 	c.Metrics = s.set
 	if c.Broker == nil {

@@ -129,13 +129,13 @@ func TestARequestWithoutAnOriginIsJudgedByItsOwnSetting(t *testing.T) {
 		t.Errorf("without an origin: %s %s", res.Status, c.raw)
 	}
 	s.untilMetric(`fanfare_handshakes_rejected_total{reason="origin_missing"}`, 1)
-	s.connect(dialing{headers: []string{"Origin: http://" + s.addr}})
+	s.connect(dialing{headers: []string{"Origin: " + s.origin()}})
 }
 
 func TestOriginsAreHeldAgainstTheList(t *testing.T) {
 	s := run(t, func(c *setup) { c.Edge = NewEdge(EdgeConfig{Origins: []string{"https://b.example"}}) })
 	s.connect(dialing{headers: []string{"Origin: https://b.example"}})
-	c, res := s.handshake(dialing{headers: []string{"Origin: http://" + s.addr}})
+	c, res := s.handshake(dialing{headers: []string{"Origin: " + s.origin()}})
 	if res.StatusCode != 403 || refusalCode(t, c) != "forbidden" || strings.Contains(string(c.raw), s.addr) {
 		t.Errorf("an origin that is not listed: %s %s", res.Status, c.raw)
 	}
@@ -143,9 +143,10 @@ func TestOriginsAreHeldAgainstTheList(t *testing.T) {
 }
 
 func TestOnlyATrustedProxySaysTheScheme(t *testing.T) {
+	needsPlain(t)
 	https := dialing{headers: []string{"X-Forwarded-Proto: https"}}
 	page := func(s *service) dialing {
-		return dialing{headers: append([]string{"Origin: http://" + s.addr}, https.headers...)}
+		return dialing{headers: append([]string{"Origin: " + s.origin()}, https.headers...)}
 	}
 	s := run(t)
 	s.connect(page(s))

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http/httptest"
 	"runtime/pprof"
 	"strings"
@@ -123,12 +122,7 @@ func TestNoTokenAndNoQueryIsWrittenAnywhere(t *testing.T) {
 // plain sends a request as it is and keeps the answer.
 func plain(t *testing.T, s *service, request string, seen *bytes.Buffer) {
 	t.Helper()
-	conn, err := net.Dial("tcp", s.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	conn := s.raw()
 	_, _ = io.WriteString(conn, request)
 	_, _ = io.Copy(seen, conn)
 }
