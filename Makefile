@@ -11,7 +11,7 @@ GOFMT = $(shell $(GO) env GOROOT)/bin/gofmt
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run build test ci bench fuzz faults deps fmt vet staticcheck tidy imports race portable cross
+.PHONY: help run build test ci bench fuzz faults deps fmt vet staticcheck tidy imports race portable secure cross
 
 help: ## what there is to do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -24,7 +24,7 @@ build: ## build bin/fanfare
 
 test: deps race ## get what the tests need, then run them all with the race detector
 
-ci: deps fmt vet staticcheck tidy imports race portable fuzz cross ## everything that must hold before a change is taken
+ci: deps fmt vet staticcheck tidy imports race portable secure fuzz cross ## everything that must hold before a change is taken
 	@echo "ci: all passed"
 
 bench: ## run the benchmarks, the comparison with the floor first
@@ -73,6 +73,10 @@ race: ## all tests, with the race detector; fault injection without it, and alon
 portable: ## the event loops on poll(2), as other Unixes have them
 	@echo "== portable"
 	$(GO) test -race -tags portable ./internal/poll ./internal/loop
+
+secure: ## the event loops and the gateway, every client of their tests by TLS
+	@echo "== secure"
+	$(GO) test -race ./internal/loop ./internal/gateway -tls
 
 cross: ## build for macOS
 	@echo "== cross: darwin/arm64"

@@ -129,7 +129,7 @@ func start(b *testing.B, cmd *exec.Cmd, address *regexp.Regexp) (*subject, netip
 	if err != nil {
 		b.Fatalf("no address in %q: %v", line, err)
 	}
-	s := &subject{cmd: cmd}
+	s := &subject{cmd: cmd, publisher: -1}
 	if s.members, err = newMembers(); err != nil {
 		b.Fatal(err)
 	}
@@ -172,9 +172,21 @@ func startFloor(b *testing.B, size int) *subject {
 	return s
 }
 
-// startGateway starts a gateway with one loop, its whole protocol on; but no ping
-// comes while it is measured, as these members answer none.
+// startGateway starts a gateway and a publisher.
 func startGateway(b *testing.B, more ...string) (*subject, netip.AddrPort) {
+	s, addr := runGateway(b, more...)
+	var err error
+	if s.publisher, err = open(addr, "/ws", "welcome"); err != nil {
+		b.Fatal(err)
+	}
+	data := strings.Repeat("x", payload-2)
+	s.publish = frame.AppendMasked(nil, frame.OpText, []byte(`{"type":"publish","payload":{"room":"bench","data":"`+data+`"}}`), [4]byte{1, 2, 3, 4})
+	return s, addr
+}
+
+// runGateway runs a gateway with one loop, its whole protocol on; but no ping
+// comes while it is measured, as these members answer none.
+func runGateway(b *testing.B, more ...string) (*subject, netip.AddrPort) {
 	binary := filepath.Join(b.TempDir(), "fanfare")
 	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/fanfare").CombinedOutput(); err != nil {
 		b.Fatalf("build: %v\n%s", err, out)
@@ -184,14 +196,7 @@ func startGateway(b *testing.B, more ...string) (*subject, netip.AddrPort) {
 		"--limits-handshakes-per-address", "0", "--heartbeat-interval", "1h", "--heartbeat-timeout", "2h"}, more...)
 	cmd := exec.Command(binary, args...)
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
-	s, addr := start(b, cmd, address)
-	var err error
-	if s.publisher, err = open(addr, "/ws", "welcome"); err != nil {
-		b.Fatal(err)
-	}
-	data := strings.Repeat("x", payload-2)
-	s.publish = frame.AppendMasked(nil, frame.OpText, []byte(`{"type":"publish","payload":{"room":"bench","data":"`+data+`"}}`), [4]byte{1, 2, 3, 4})
-	return s, addr
+	return start(b, cmd, address)
 }
 
 // join adds n members of the room.
@@ -214,9 +219,7 @@ func open(addr netip.AddrPort, path, until string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	_, err = unix.Write(fd, []byte("GET "+path+" HTTP/1.1\r\nHost: bench\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"))
-	if err != nil {
+	if _, err = unix.Write(fd, upgrade(path)); err != nil {
 		return 0, err
 	}
 	var got []byte
@@ -229,6 +232,12 @@ func open(addr netip.AddrPort, path, until string) (int, error) {
 		got = append(got, buf[:n]...)
 	}
 	return fd, nil
+}
+
+// upgrade is the request of a handshake.
+func upgrade(path string) []byte {
+	return []byte("GET " + path + " HTTP/1.1\r\nHost: bench\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
 }
 
 // learnSize broadcasts once and works out how large a broadcast is: all of it is

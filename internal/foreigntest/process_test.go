@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/fanfare-ws/fanfare/internal/certtest"
 )
 
 // startTimeout bounds how long a process may take until it is ready, on a machine that is busy.
@@ -23,6 +25,8 @@ const startTimeout = 30 * time.Second
 type gateway struct {
 	addr  string // host:port of the public listener
 	admin string
+	flags []string
+	ca    string // file of who signed its certificate; empty: it speaks no TLS
 	cmd   *exec.Cmd
 	ended chan struct{} // closed when the process is gone
 }
@@ -35,10 +39,44 @@ func start(t *testing.T) *gateway {
 	return g
 }
 
+// startSecure is start of a gateway by TLS.
+func startSecure(t *testing.T) *gateway {
+	t.Helper()
+	dir, authority := t.TempDir(), certtest.NewAuthority()
+	ca, err := authority.WriteCA(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key, err := certtest.WritePair(dir, authority.Sign(1, time.Now().Add(time.Hour)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gateway{addr: freeAddr(t), admin: freeAddr(t), ca: ca, flags: []string{"--tls-cert", cert, "--tls-key", key}}
+	g.run(t)
+	return g
+}
+
+// environment is that of a client of the gateway, which trusts who signed its
+// certificate: OpenSSL and Node each by a variable of its own.
+func (g *gateway) environment() []string {
+	if g.ca == "" {
+		return os.Environ()
+	}
+	return append(os.Environ(), "SSL_CERT_FILE="+g.ca, "NODE_EXTRA_CA_CERTS="+g.ca)
+}
+
+// url is where the gateway is, for a scheme of http or ws.
+func (g *gateway) url(scheme string) string {
+	if g.ca != "" {
+		scheme += "s"
+	}
+	return scheme + "://" + g.addr
+}
+
 // restart runs a new process at the place of one that was killed.
 func (g *gateway) restart(t *testing.T) *gateway {
 	t.Helper()
-	next := &gateway{addr: g.addr, admin: g.admin}
+	next := &gateway{addr: g.addr, admin: g.admin, flags: g.flags, ca: g.ca}
 	next.run(t)
 	return next
 }
@@ -46,7 +84,7 @@ func (g *gateway) restart(t *testing.T) *gateway {
 func (g *gateway) run(t *testing.T) {
 	t.Helper()
 	var output lockedBuffer
-	g.cmd = exec.Command(binary, "--listen", g.addr, "--admin-listen", g.admin, "--echo")
+	g.cmd = exec.Command(binary, append([]string{"--listen", g.addr, "--admin-listen", g.admin, "--echo"}, g.flags...)...)
 	// What a developer has set for a gateway of their own is not for this one.
 	g.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "FANFARE_") })
 	g.cmd.Stdout, g.cmd.Stderr = &output, &output

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -37,18 +38,48 @@ func needNodeWS(t *testing.T) string {
 }
 
 func runScenarios(t *testing.T, interpreter, script string) {
-	g := start(t)
-	for _, compression := range []string{"plain", "deflate"} {
+	open, secure := start(t), startSecure(t)
+	for _, way := range []struct {
+		name, compression string
+		gateway           *gateway
+	}{{"plain", "plain", open}, {"deflate", "deflate", open}, {"tls", "plain", secure}} {
 		for _, scenario := range scenarios {
-			t.Run(scenario+"/"+compression, func(t *testing.T) {
+			t.Run(scenario+"/"+way.name, func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), scriptTimeout)
 				defer cancel()
-				out, err := exec.CommandContext(ctx, interpreter, script, "ws://"+g.addr, scenario, compression).CombinedOutput()
-				if err != nil {
+				cmd := exec.CommandContext(ctx, interpreter, script, way.gateway.url("ws"), scenario, way.compression)
+				cmd.Env = way.gateway.environment()
+				if out, err := cmd.CombinedOutput(); err != nil {
 					t.Errorf("%s %s: %v\n%s", script, scenario, err, out)
 				}
 			})
 		}
+	}
+}
+
+// TestCurlByTLS fetches the page and reads a room's events with curl, which checks the certificate.
+func TestCurlByTLS(t *testing.T) {
+	curl := needProgram(t, "curl")
+	g := startSecure(t)
+	fetch := func(args ...string) (string, error) {
+		out, err := exec.Command(curl, append([]string{"--silent", "--show-error", "--max-time", "10", "--http1.1"}, args...)...).CombinedOutput()
+		return string(out), err
+	}
+	if page, err := fetch("--cacert", g.ca, g.url("http")+"/"); err != nil || !strings.Contains(page, "<html") {
+		t.Errorf("the page: %v\n%s", err, page)
+	}
+	if said, err := fetch(g.url("http") + "/"); err == nil || !strings.Contains(said, "certificate") {
+		t.Errorf("a certificate that nobody knows: %v\n%s", err, said)
+	}
+	if said, err := fetch("http://" + g.addr + "/"); err != nil || !strings.Contains(said, "tls_required") {
+		t.Errorf("without TLS: %v\n%s", err, said)
+	}
+	if out, err := exec.Command(binary, "publish", "lobby", `"hello"`, "--url", g.url("http"), "--ca-file", g.ca).CombinedOutput(); err != nil {
+		t.Fatalf("publish: %v\n%s", err, out)
+	}
+	// A stream has no end: curl ends it itself.
+	if events, _ := fetch("--cacert", g.ca, "--no-buffer", "--max-time", "2", g.url("http")+"/rooms/lobby/events?last=1"); !strings.Contains(events, `"hello"`) {
+		t.Errorf("events: %s", events)
 	}
 }
 
