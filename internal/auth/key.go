@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	"github.com/fanfare-ws/fanfare/internal/protocol"
 )
 
 // Allow is what an API key is for, a set.
@@ -44,10 +45,7 @@ func (k *Key) may(v Verb) bool {
 	return k.Allow.Has(AllowRead)
 }
 
-const (
-	minKey     = 16 // characters
-	maxKeyName = 64 // characters
-)
+const minKey = 16 // characters
 
 // Keys are the API keys of a file. A nil *Keys has none.
 type Keys struct {
@@ -192,13 +190,15 @@ func parseKey(item ast.Node) (Key, error) {
 	return k, nil
 }
 
+// parseKeyName reads a name that can be a user's: messages that a backend
+// publishes are from it.
 func parseKeyName(node ast.Node) (string, error) {
-	s, ok := node.(*ast.StringNode)
-	bad := func(r rune) bool { return !unicode.IsPrint(r) }
-	if !ok || s.Value == "" || utf8.RuneCountInString(s.Value) > maxKeyName || strings.ContainsFunc(s.Value, bad) {
-		return "", lineError(node, "name: want 1 to %d characters", maxKeyName)
+	if s, ok := node.(*ast.StringNode); ok {
+		if name, ok := protocol.NormalizeUser(s.Value); ok {
+			return name, nil
+		}
 	}
-	return s.Value, nil
+	return "", lineError(node, "name: want 1 to %d letters, digits and _ - . @, as for a user", protocol.MaxUser)
 }
 
 func parseKeySecret(node ast.Node) (digest [sha256.Size]byte, err error) {
