@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	neturl "net/url"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -103,7 +104,7 @@ func answered(request *http.Request) (string, error) {
 		return "", fmt.Errorf("%s %s: %w", request.Method, request.URL, err)
 	}
 	if response.StatusCode == http.StatusOK {
-		return string(body), nil
+		return strings.TrimSpace(string(body)), nil
 	}
 	var problem struct{ Detail string }
 	if json.Unmarshal(body, &problem) != nil || problem.Detail == "" {
