@@ -62,7 +62,7 @@ func (c *Config) options() []option {
 			what: "address that clients connect to, host:port",
 			why:  "every interface, since that is what a gateway is for; a port that needs no privilege"},
 		{key: "admin.listen", def: "127.0.0.1:9090", value: address(&c.Admin.Listen),
-			what: "address of health, readiness and metrics, host:port",
+			what: "address of health, readiness, metrics and the calls of backends, host:port",
 			why:  "this machine only: what it tells is not for clients"},
 		{key: "admin.pprof", def: "false", value: boolean(&c.Admin.Pprof),
 			what: "serve profiles under /debug/pprof/ on the admin address",
