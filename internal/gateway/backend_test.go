@@ -45,6 +45,11 @@ func TestABackendPublishesToMembers(t *testing.T) {
 	if results, err := s.gw.Publish(t.Context(), nil); len(results) != 0 || err != nil {
 		t.Errorf("of nothing: %v %v", results, err)
 	}
+	for result, want := range map[string]float64{"stored": 5, "duplicate": 1, "unavailable": 0} {
+		if got := s.metric(`fanfare_messages_published_total{result="` + result + `"}`); got != want {
+			t.Errorf("%v are counted as %s", got, result)
+		}
+	}
 }
 
 // Who has given up is not waited for, and its results come to nobody.

@@ -198,6 +198,7 @@ func (h *hub) Published(results []broker.Result) {
 	for i := range results {
 		t, ok := results[i].Ticket.(*ticket)
 		if !ok {
+			h.shards[0].m.Published(outcome(&results[i])) // a call is of no loop
 			results[i].Ticket.(*callTicket).answer(&results[i])
 			continue
 		}

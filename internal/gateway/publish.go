@@ -111,14 +111,7 @@ func (s *shard) answer(a *answers) {
 
 func (s *shard) answerOne(r *broker.Result) {
 	t := r.Ticket.(*ticket)
-	switch {
-	case r.Err != nil:
-		s.m.Published(metrics.PublishUnavailable)
-	case r.Duplicate:
-		s.m.Published(metrics.PublishDuplicate)
-	default:
-		s.m.Published(metrics.PublishStored)
-	}
+	s.m.Published(outcome(r))
 	switch {
 	case t.session.gone:
 	case r.Err != nil:
@@ -127,6 +120,17 @@ func (s *shard) answerOne(r *broker.Result) {
 		s.payload = protocol.AppendPublished(s.payload[:0], t.id, r.Room, protocol.Position(r.Position), r.Duplicate)
 		s.send(t.session.conn, s.payload)
 	}
+}
+
+// outcome is what became of a publication, for the metrics.
+func outcome(r *broker.Result) metrics.PublishResult {
+	switch {
+	case r.Err != nil:
+		return metrics.PublishUnavailable
+	case r.Duplicate:
+		return metrics.PublishDuplicate
+	}
+	return metrics.PublishStored
 }
 
 var errNotStored = &protocol.Error{Code: protocol.Unavailable, Message: "the message was not stored in time: it may be sent again with the same id"}
