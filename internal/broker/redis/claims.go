@@ -11,8 +11,9 @@ import (
 
 const (
 	// owedAfter is how long a release that is owed waits: what it is to undo may lie in
-	// a socket's buffer still.
-	owedAfter = 2 * time.Second
+	// a socket's buffer still, and a gateway that goes on asking for the name may hold
+	// it from before.
+	owedAfter = 10 * time.Second
 	// owedMost bounds those that wait; owedPart those of one Reap.
 	owedMost, owedPart = 10000, 64
 )
