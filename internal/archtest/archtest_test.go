@@ -70,9 +70,12 @@ var edges = map[string][]string{
 		"loadtest/internal/server", "loadtest/internal/swarm", "loadtest/internal/team",
 	},
 	"loadtest/internal/account": {"internal/protocol"},
+	// The floor is served through the same system calls as a gateway's loops.
+	"loadtest/internal/floor":   {"internal/poll", "loadtest/internal/plan", "loadtest/internal/server", "loadtest/internal/swarm"},
 	"loadtest/internal/latency": {},
 	"loadtest/internal/plan":    {},
 	"loadtest/internal/result":  {"loadtest/internal/account", "loadtest/internal/latency", "loadtest/internal/plan"},
+	"loadtest/internal/report":  {"loadtest/internal/latency", "loadtest/internal/result"},
 	"loadtest/internal/server":  {"loadtest/internal/result"},
 	"loadtest/internal/swarm": {
 		"internal/frame", "internal/poll", "internal/protocol",
@@ -104,6 +107,7 @@ var testEdges = map[string][]string{
 	"internal/broker/memory":    {"internal/broker/brokertest"},
 	"internal/broker/redis":     {"internal/broker/brokertest"},
 	"loadtest/internal/account": {"internal/frame"},
+	"loadtest/internal/report":  {"loadtest/internal/account", "loadtest/internal/plan"},
 	"loadtest/internal/team":    {"internal/poll", "loadtest/internal/faulty"},
 	// The floor uses the same system calls.
 	"internal/fanoutbench": {"internal/certtest", "internal/frame", "internal/poll", "internal/protocol"},
