@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fanfare-ws/fanfare/loadtest/internal/plan"
+	"github.com/fanfare-ws/fanfare/loadtest/internal/report"
 	"github.com/fanfare-ws/fanfare/loadtest/internal/swarm"
 	"github.com/fanfare-ws/fanfare/loadtest/internal/team"
 )
@@ -125,9 +126,9 @@ func progressLine(phase team.Phase, s *swarm.Progress, p *plan.Plan, measured ti
 	case team.Measuring:
 		left := max(p.Duration-measured, 0).Round(time.Second)
 		return fmt.Sprintf("%s left: %s connections, published %d/s, delivered %s/s, p50 %v, p99 %v, lag %v, errors %d%s", left,
-			count(uint64(s.Connections)), s.Published, count(s.Delivered), brief(s.P50), brief(s.P99), brief(s.Lag), s.Errors, broken)
+			report.Count(uint64(s.Connections)), s.Published, report.Count(s.Delivered), brief(s.P50), brief(s.P99), brief(s.Lag), s.Errors, broken)
 	}
-	return fmt.Sprintf("%s: %s connections, delivered %s, errors %d%s", phase, count(uint64(s.Connections)), count(s.Counts.Delivered), s.Errors, broken)
+	return fmt.Sprintf("%s: %s connections, delivered %s, errors %d%s", phase, report.Count(uint64(s.Connections)), report.Count(s.Counts.Delivered), s.Errors, broken)
 }
 
 // brief is a duration to two or three digits.

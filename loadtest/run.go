@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/fanfare-ws/fanfare/loadtest/internal/plan"
+	"github.com/fanfare-ws/fanfare/loadtest/internal/report"
 	"github.com/fanfare-ws/fanfare/loadtest/internal/result"
 	"github.com/fanfare-ws/fanfare/loadtest/internal/team"
 )
@@ -29,7 +30,7 @@ type runner struct {
 	subjects  subjects
 	crew      crew
 	limits    result.Limits
-	out       string
+	out, page string
 	quiet     bool
 }
 
@@ -53,6 +54,7 @@ func (r *runner) flags(fs *pflag.FlagSet, c *plan.Common) {
 	r.crew.flags(fs)
 	r.limitFlags(fs)
 	fs.StringVar(&r.out, "out", "", "write the result to this file, as JSON")
+	fs.StringVar(&r.page, "report", "", "write the result to this file, as an HTML page with plots")
 	fs.BoolVar(&r.quiet, "quiet", false, "no progress, only the result")
 }
 
@@ -189,6 +191,11 @@ func (r *runner) tell(found *result.Result) error {
 	summary(os.Stdout, found)
 	if r.out != "" {
 		if err := writeFile(r.out, func(w io.Writer) error { return writeJSON(w, found) }); err != nil {
+			return err
+		}
+	}
+	if r.page != "" {
+		if err := writeFile(r.page, func(w io.Writer) error { return report.Page(w, found) }); err != nil {
 			return err
 		}
 	}
