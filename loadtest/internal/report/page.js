@@ -20,7 +20,8 @@
   const unit = (u, format = digits) => (_, v) => (v == null ? "–" : format(v) + (u && " " + u));
   const milliseconds = (v) => (v >= 1000 ? digits(v / 1000) + " s" : digits(v) + " ms");
   // nines is the percentile of x = 1/(1-q).
-  const nines = (x) => (100 * (1 - 1 / x)).toFixed(Math.max(0, Math.round(Math.log10(x)) - 2)).replace(/^100$/, "99.9…") + " %";
+  const nines = (x) => digitsOf(100 * (1 - 1 / x), Math.max(0, Math.ceil(Math.log10(x) - 1e-9) - 2)) + " %";
+  const digitsOf = (v, places) => (Math.floor(v * 10 ** places + 1e-6) / 10 ** places).toFixed(places);
 
   // over shades what lies behind the measuring, and marks the cut.
   const over = {
@@ -47,12 +48,25 @@
 
   const width = (box) => box.clientWidth - parseFloat(getComputedStyle(box).paddingLeft) - parseFloat(getComputedStyle(box).paddingRight);
 
-  function axis(values, more = {}) {
+  // decades keeps the whole powers of ten of a logarithmic scale, and of many only some.
+  const decade = (v) => v != null && Math.abs(Math.log10(v) - Math.round(Math.log10(v))) < 1e-9;
+  const decades = (u, vs) => vs.map((v) => (decade(v) ? v : null));
+
+  function axis(values, log, more = {}) {
     return {
-      stroke: css("--soft"), font: "12px system-ui", size: 56, values,
-      grid: { stroke: css("--line"), width: 1 }, ticks: { show: false }, ...more,
+      stroke: css("--soft"), font: "12px system-ui", size: 58, values: (_, vs) => vs.map((v) => (v == null ? "" : values(v))),
+      grid: { stroke: css("--line"), width: 1, ...(log && { filter: decades }) }, ticks: { show: false },
+      ...(log && { filter: decades }), ...more,
     };
   }
+
+  // resting shows the newest values in the legend while nothing is pointed at.
+  const resting = {
+    hooks: {
+      ready: (u) => u.setLegend({ idx: u.data[0].length - 1 }),
+      setCursor: (u) => { if (u.cursor.idx == null) u.setLegend({ idx: u.data[0].length - 1 }); },
+    },
+  };
 
   function add(chart) {
     const box = document.createElement("div");
@@ -66,11 +80,11 @@
       width: width(box), height: chart.wide ? 300 : 220,
       cursor: { sync: overTime ? { key: "time" } : undefined, points: { size: 6 }, drag: { x: true, y: false } },
       legend: { live: true },
-      padding: [10, 10, 0, 0],
+      padding: [10, 26, 0, 0],
       scales: { x: { time: false, ...chart.scaleX }, y: { range: chart.log ? undefined : (_, low, high) => [0, Math.max(high * 1.08, chart.least || 1)], ...(chart.log ? { distr: 3, log: 10 } : {}) } },
       axes: [
-        axis(chart.valuesX || ((_, vs) => vs.map((v) => v + " s")), { size: 32, ...chart.axisX }),
-        axis((_, vs) => vs.map((v) => (v == null ? "" : chart.format(v))), chart.log ? { filter: (u, vs) => vs.map((v) => (v != null && Number.isInteger(Math.log10(v)) ? v : null)) } : {}),
+        axis(chart.valuesX || ((v) => v + " s"), chart.scaleX, { size: 32, space: chart.scaleX ? 70 : 50 }),
+        axis(chart.format, chart.log),
       ],
       series: [{ label: chart.labelX || "at", value: chart.valueX || unit("s") }].concat(
         chart.lines.map((l, i) => {
@@ -81,7 +95,7 @@
             dash: l.name === "max" ? [3, 4] : undefined, points: { show: chart.xs.length < 3 }, spanGaps: false,
           };
         })),
-      plugins: overTime ? [over] : [],
+      plugins: overTime ? [over, resting] : [resting],
     };
     plots.push([box, new uPlot(options, [chart.xs, ...chart.lines.map((l) => l.y)], box)]);
   }
@@ -96,8 +110,8 @@
     grid.replaceChildren();
     const time = data.time || [];
     if (some(data.latency)) add({ wide: true, title: "Delivery latency over time", note: "from when a message was to be sent to when a member had read it; logarithmic", xs: time, lines: positive(data.latency), log: true, format: milliseconds });
-    if (data.back.lines) add({ wide: true, x: "other", title: "Back after the cut", note: "how long it took until that share of the clients was back, and had all they missed", xs: data.back.share, lines: data.back.lines, least: 0.1, format: (v) => digits(v) + " s", labelX: "clients", valueX: unit("%"), valuesX: (_, vs) => vs.map((v) => v + " %") });
-    if (some(data.percentiles)) add({ x: "other", title: "Percentiles", note: "each step to the right is another nine; both scales logarithmic", xs: data.quantile, lines: positive(data.percentiles), log: true, format: milliseconds, scaleX: { distr: 3, log: 10 }, labelX: "share", valueX: (_, v) => (v == null ? "–" : nines(v)), valuesX: (_, vs) => vs.map((v) => (v != null && Number.isInteger(Math.log10(v)) ? nines(v) : "")) });
+    if (data.back.lines) add({ wide: true, x: "other", title: "Back after the cut", note: "how long it took until that share of the clients was back, and had all they missed", xs: data.back.share, lines: data.back.lines, least: 0.1, format: (v) => digits(v) + " s", labelX: "clients", valueX: unit("%"), valuesX: (v) => v + " %" });
+    if (some(data.percentiles)) add({ x: "other", title: "Percentiles", note: "each step to the right is another nine; both scales logarithmic", xs: data.quantile, lines: positive(data.percentiles), log: true, format: milliseconds, scaleX: { distr: 3, log: 10 }, labelX: "share", valueX: (_, v) => (v == null ? "–" : nines(v)), valuesX: nines });
     if (some(data.rates)) add({ title: "Rate", note: "messages a second; each is delivered to every member of its room", xs: time, lines: data.rates, fill: true, format: short });
     if (some(data.cpu)) add({ title: "Gateway processor time", note: "percent of one processor", xs: data.server_time, lines: data.cpu, least: 5, fill: true, format: (v) => digits(v) + " %" });
     if (some(data.memory)) add({ title: "Gateway memory", note: "resident, MiB", xs: data.server_time, lines: data.memory, fill: true, format: (v) => digits(v) + " MiB" });

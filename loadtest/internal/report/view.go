@@ -94,12 +94,12 @@ func cards(r *result.Result) []card {
 		figures[f.Name] = f
 	}
 	for _, c := range []struct{ figure, label, more string }{
+		{"caught up max", "all back and caught up", "after the cut"},
 		{"deliveries", "deliveries", ""},
 		{"connections opened", "connections opened", ""},
 		{"delivery p50", "half delivered within", ""},
 		{"delivery p99", "99 in 100 within", ""},
 		{"delivery p99.9", "999 in 1,000 within", ""},
-		{"caught up max", "all back and caught up", "after the cut"},
 		{"connect p99", "connected within, 99 in 100", ""},
 		{"gateway memory per connection", "memory a connection", "of the gateway's process"},
 		{"gateway CPU per connection and second", "CPU a connection", "each second"},

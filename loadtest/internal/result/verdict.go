@@ -39,7 +39,7 @@ func (r *Result) broken() []string {
 		n    uint64
 		what string
 	}{
-		{c.Unexplained, "deliveries unexplained: neither made nor named by a gap or a reset"},
+		{c.Unexplained, "deliveries unexplained, neither made nor named by a gap or a reset"},
 		{c.Duplicate, "messages delivered, or named by a gap, twice"},
 		{c.OutOfOrder, "messages out of order"},
 		{c.Stray, "frames of a room or a log that the member is not in"},
@@ -51,7 +51,7 @@ func (r *Result) broken() []string {
 		{uint64(r.Connections.GaveUp), "clients that were sent away for good"},
 	} {
 		if f.n > 0 {
-			found = append(found, fmt.Sprintf("%d %s", f.n, f.what))
+			found = append(found, fmt.Sprintf("%s: %d", f.what, f.n))
 		}
 	}
 	return found
