@@ -146,8 +146,12 @@ func (s *Swarm) writable(c *client) {
 			s.ended(c, ending{what: "connect: " + reason(err)}, s.now())
 			return
 		}
-		c.state = handshaking
-		c.out, c.key = s.appendRequest(c.out, &s.targets[c.target])
+		if t := &s.targets[c.target]; t.plain {
+			c.state, c.out = opening, s.appendHello(c.out, c)
+		} else {
+			c.state = handshaking
+			c.out, c.key = s.appendRequest(c.out, t)
+		}
 	}
 	n, err := poll.Write(c.fd, c.out)
 	if err != nil && err != poll.ErrAgain {
@@ -213,7 +217,9 @@ func (s *Swarm) welcomed(c *client, w *protocol.Welcome, now int64) {
 	s.connect.Record(time.Duration(now - c.wanted()))
 	c.joining = int32(len(c.members))
 	for i := range c.members {
-		s.join(c, i)
+		if !s.targets[c.target].plain {
+			s.join(c, i)
+		}
 	}
 	if c.joining == 0 {
 		s.joined(c, now)

@@ -79,7 +79,7 @@ func (s *Swarm) publishDue(now int64) {
 	}
 	for _, st := range s.streams {
 		if st.UnderWay > 0 {
-			for st.sent*st.owing < s.fanned+s.book.Gapped+uint64(st.UnderWay)*st.owing {
+			for st.sent*st.owing < s.settled()+uint64(st.UnderWay)*st.owing {
 				s.publish(st, s.now(), now)
 			}
 			continue
@@ -183,6 +183,11 @@ func (s *Swarm) send(c *client, m *publication) {
 	}
 	m.sent = true
 	s.data = account.AppendData(s.data[:0], s.book.Run(), m.stamp)
+	if s.targets[c.target].plain {
+		s.text = s.appendBroadcast(s.text[:0], m)
+		s.write(c, s.text)
+		return
+	}
 	var asked, id string
 	if s.plan.Acks {
 		asked = strconv.FormatUint(m.stamp.Number, 10)

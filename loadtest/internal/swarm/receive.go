@@ -181,6 +181,7 @@ func (s *Swarm) message(c *client, payload, raw []byte, now int64) {
 	}
 	switch m.Type {
 	case protocol.ServerMessage:
+		s.epoch, s.author = m.Message.Epoch, m.Message.From
 		if member := s.memberOf(c, m.Message.Room); member != nil {
 			s.arrived(c, member.Message(&m.Message, raw), now)
 		}

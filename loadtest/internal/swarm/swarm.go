@@ -19,6 +19,10 @@ type Config struct {
 	Agent, Agents int        // which process this is, of how many
 	Offset        time.Duration
 	Tokens        []string // taken in turn; none: anonymous
+
+	// Epoch and Author stand in the messages that the floor's server is given, so
+	// that they are as long as a gateway's.
+	Epoch, Author string
 }
 
 // Swarm is the clients of one process.
@@ -53,7 +57,9 @@ type Swarm struct {
 	begin, from, until, cutAt int64
 	started, over             bool
 
-	open int // connections now
+	open          int    // connections now
+	epoch, author string // of the newest message that was decoded
+	plain         plain
 	tally
 	err error
 }

@@ -11,6 +11,7 @@ import (
 // tally is what a swarm measures.
 type tally struct {
 	fanned     uint64 // messages of this run that members got
+	gapped     uint64 // messages that gaps had named when this round began
 	longestLag time.Duration
 	gateways   []seen
 	byID       map[string]int32

@@ -20,6 +20,7 @@ import (
 type target struct {
 	addresses []netip.AddrPort // taken in turn
 	request   string           // the handshake's head up to the key
+	plain     bool             // it is the floor's server, which knows no protocol
 }
 
 // resolve finds the targets' addresses, and the sources.
@@ -44,7 +45,7 @@ func (s *Swarm) resolve() error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", u.Host, err)
 		}
-		t := target{request: head(u)}
+		t := target{request: head(u), plain: u.Scheme == PlainScheme}
 		for _, a := range preferIPv4(found) {
 			loopback = loopback && a.IsLoopback() && a.Is4()
 			t.addresses = append(t.addresses, netip.AddrPortFrom(a, uint16(number)))
