@@ -32,6 +32,7 @@ type runner struct {
 	limits    result.Limits
 	out, page string
 	quiet     bool
+	stdout    io.Writer
 }
 
 // flags adds the common flags.
@@ -188,7 +189,7 @@ func newRun() string {
 
 // tell writes what was found to where it is wanted.
 func (r *runner) tell(found *result.Result) error {
-	summary(os.Stdout, found)
+	summary(r.stdout, found)
 	if r.out != "" {
 		if err := writeFile(r.out, func(w io.Writer) error { return writeJSON(w, found) }); err != nil {
 			return err

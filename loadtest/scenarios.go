@@ -26,7 +26,10 @@ func scenario(cmd *cobra.Command, common *plan.Common, make func() (*plan.Plan, 
 		cmd.Args = usage(cobra.NoArgs)
 	}
 	r.flags(cmd.Flags(), common)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return r.run(cmd.Context(), make) }
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		r.stdout = cmd.OutOrStdout()
+		return r.run(cmd.Context(), make)
+	}
 	cmd.Flags().SortFlags = false
 	return cmd
 }

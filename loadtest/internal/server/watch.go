@@ -26,6 +26,7 @@ type Watch struct {
 
 	mu      sync.Mutex
 	begun   time.Time // when measuring begins; zero: not known yet
+	over    time.Time // when it is over
 	servers []result.Server
 	pages   []page // when measuring began
 	failed  error
@@ -68,7 +69,7 @@ func (s *Subject) look(ctx context.Context) (u result.Usage, p page, err error) 
 // Measure says when measuring begins and is over.
 func (w *Watch) Measure(begin time.Time, lasts time.Duration) {
 	w.mu.Lock()
-	w.begun = begin
+	w.begun, w.over = begin, begin.Add(lasts)
 	w.mu.Unlock()
 	w.working.Go(func() { w.run(begin, lasts) })
 }
@@ -136,11 +137,14 @@ func (w *Watch) each(metrics bool, take func(s *result.Server, u result.Usage, p
 }
 
 // Stop takes the last look and returns what was seen. An error says that some of
-// it is missing.
+// it is missing. Before measuring is over it gives up what was to come.
 func (w *Watch) Stop() ([]result.Server, error) {
+	if w.begun.IsZero() || time.Now().Before(w.over) {
+		w.end()
+	}
+	w.working.Wait()
 	w.each(false, func(s *result.Server, u result.Usage, _ page, _ int) { s.After = u })
 	w.end()
-	w.working.Wait()
 	return w.servers, w.failed
 }
 
