@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,7 +20,7 @@ import (
 
 func agentCommand() *cobra.Command {
 	var listen, keyFile string
-	child := false
+	child, once := false, false
 	cmd := &cobra.Command{
 		Use:   "agent",
 		Short: "Make load for a run that is led from elsewhere",
@@ -35,29 +36,36 @@ one line the leader must have too.`,
 			if err != nil {
 				return err
 			}
-			return agent(cmd.Context(), listen, key, child)
+			return agent(cmd.Context(), agentOptions{listen, key, child, once})
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:7700", "address that the leader connects to")
 	cmd.Flags().StringVar(&keyFile, "key-file", "", "file with the key that leaders must have")
+	cmd.Flags().BoolVar(&once, "once", false, "end when one run is over, as a Kubernetes Job should")
 	cmd.Flags().BoolVar(&child, "child", false, "print the address, and end when stdin does")
 	_ = cmd.Flags().MarkHidden("child")
 	return cmd
 }
 
+// agentOptions are what the command line of agent says.
+type agentOptions struct {
+	listen, key string
+	child, once bool
+}
+
 // agent serves until ctx ends.
-func agent(ctx context.Context, listen, key string, child bool) error {
-	ln, err := net.Listen("tcp", listen)
+func agent(ctx context.Context, o agentOptions) error {
+	ln, err := net.Listen("tcp", o.listen)
 	if err != nil {
 		return usageError(fmt.Errorf("--listen: %w", err))
 	}
-	if a, ok := ln.Addr().(*net.TCPAddr); key == "" && (!ok || !a.IP.IsLoopback()) {
+	if a, ok := ln.Addr().(*net.TCPAddr); o.key == "" && (!ok || !a.IP.IsLoopback()) {
 		ln.Close()
-		return usageError(fmt.Errorf("--listen %s: without a --key-file only this machine's own addresses: an agent makes load for whoever may ask", listen))
+		return usageError(fmt.Errorf("--listen %s: without a --key-file only this machine's own addresses: an agent makes load for whoever may ask", o.listen))
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if child {
+	if o.child {
 		fmt.Println(ln.Addr())
 		// It ends with stdin, or with the process.
 		go func() {
@@ -67,15 +75,31 @@ func agent(ctx context.Context, listen, key string, child bool) error {
 	} else {
 		fmt.Fprintf(os.Stderr, "agent: waiting for runs on %s\n", ln.Addr())
 	}
-	a := team.NewAgent(key)
+	a := team.NewAgent(o.key)
 	server := &http.Server{Handler: a, ReadHeaderTimeout: 10 * time.Second}
-	stopped := context.AfterFunc(ctx, func() { _ = server.Close() })
-	defer stopped()
-	err = server.Serve(ln)
-	a.Close()
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
+	var ending sync.WaitGroup
+	ending.Go(func() {
+		over := a.Played()
+		if !o.once {
+			over = nil // which never is
+		}
+		select {
+		case <-ctx.Done():
+			_ = server.Close()
+		case <-over:
+			// The leader still gets the answer to what it asked last.
+			last, cancel := context.WithTimeout(ctx, 5*time.Second)
+			defer cancel()
+			_ = server.Shutdown(last)
+		}
+	})
+	if err = server.Serve(ln); errors.Is(err, http.ErrServerClosed) {
+		err = nil // by the goroutine, which ends with that
+	} else {
+		cancel()
 	}
+	ending.Wait()
+	a.Close()
 	return err
 }
 
@@ -97,6 +121,7 @@ func readKey(name string) (string, error) {
 // crew is who plays: this process, children of it, or agents elsewhere.
 type crew struct {
 	agents    []string
+	await     int
 	keyFile   string
 	processes int
 
@@ -107,6 +132,7 @@ type crew struct {
 
 func (c *crew) flags(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&c.agents, "agents", nil, "make the load with these agents, host:port each (see loadtest agent); a name with several addresses is as many agents")
+	fs.IntVar(&c.await, "await-agents", 1, "wait until there are so many agents, a minute at most")
 	fs.StringVar(&c.keyFile, "key-file", "", "file with the key that the agents ask for")
 	fs.IntVar(&c.processes, "processes", 1, "make the load with so many processes of this machine: each uses one processor and up to 19,000 connections")
 }
@@ -139,7 +165,9 @@ func (c *crew) gather(ctx context.Context) error {
 
 // join finds the agents and compares their clocks with this one.
 func (c *crew) join(ctx context.Context, key string) error {
-	found, err := team.Agents(ctx, c.agents, key)
+	waiting, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	found, err := team.Await(waiting, c.agents, key, c.await)
 	if err != nil {
 		return err
 	}

@@ -29,8 +29,10 @@ import (
 // Errors are {"error": words} with 400, 401, 409 (it plays already, or does not
 // play) or 500. A run whose leader is not heard of for a while is ended.
 type Agent struct {
-	key string // empty: anyone may ask
-	mux *http.ServeMux
+	key    string // empty: anyone may ask
+	mux    *http.ServeMux
+	played chan struct{} // closed when the first run is over
+	first  sync.Once
 
 	mu     sync.Mutex
 	player *Local      // nil: it does not play
@@ -41,7 +43,7 @@ type Agent struct {
 // NewAgent makes an agent. Who asks must have the key, as Authorization: Bearer;
 // empty: anyone may.
 func NewAgent(key string) *Agent {
-	a := &Agent{key: key, mux: http.NewServeMux()}
+	a := &Agent{key: key, mux: http.NewServeMux(), played: make(chan struct{})}
 	a.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	a.mux.HandleFunc("GET /v1/clock", a.guarded(a.clock))
 	a.mux.HandleFunc("POST /v1/prepare", a.guarded(a.prepare))
@@ -193,8 +195,12 @@ func (a *Agent) drop(player *Local) {
 	a.mu.Unlock()
 	if mine {
 		_ = player.Close()
+		a.first.Do(func() { close(a.played) })
 	}
 }
+
+// Played is closed when a run is over, whatever its end was.
+func (a *Agent) Played() <-chan struct{} { return a.played }
 
 // play makes a call of the run at hand, which ends with a leader that goes away.
 func (a *Agent) play(r *http.Request, call func(ctx context.Context, l *Local) (any, error)) (any, error) {

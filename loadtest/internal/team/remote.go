@@ -40,6 +40,33 @@ func NewRemote(address, key string) *Remote {
 	return r
 }
 
+// Await finds the agents behind names, again and again until there are at least so
+// many that answer, or ctx ends.
+func Await(ctx context.Context, names []string, key string, least int) ([]*Remote, error) {
+	for {
+		found, err := Agents(ctx, names, key)
+		if err == nil && len(found) >= least {
+			for _, r := range found {
+				err = errors.Join(err, r.call(ctx, http.MethodGet, "/v1/clock", nil, &clockAnswer{}))
+			}
+			if err == nil {
+				return found, nil
+			}
+		}
+		for _, r := range found {
+			r.http.CloseIdleConnections()
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(fmt.Errorf("%d agents were wanted, and %d found", least, len(found)), err)
+		case <-time.After(awaitEvery):
+		}
+	}
+}
+
+// awaitEvery is how often agents that are not all there yet are looked for.
+const awaitEvery = time.Second
+
 // Agents finds the agents behind names: host:port each, where a name with several
 // addresses, as that of a headless service, is as many agents.
 func Agents(ctx context.Context, names []string, key string) ([]*Remote, error) {
