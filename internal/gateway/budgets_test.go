@@ -83,8 +83,10 @@ func TestConnectsPerSecondCountWhoIsGoneAndWhoIsRefused(t *testing.T) {
 func TestRoomsOfABudgetAreCounted(t *testing.T) {
 	a := new(budget[string])
 	limits := &Usage{Rooms: 2}
-	if !a.join(limits) || !a.join(limits) || a.join(limits) {
-		t.Errorf("%d rooms of 2", a.rooms.Load())
+	for room, want := range []bool{true, true, false} {
+		if got := a.join(limits); got != want {
+			t.Errorf("room %d of 2 is joined: %v", room+1, got)
+		}
 	}
 	a.rooms.Add(-1)
 	if !a.join(limits) || !a.join(&Usage{}) || a.rooms.Load() != 3 {
