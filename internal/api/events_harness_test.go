@@ -2,24 +2,31 @@ package api
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/fanfare-ws/fanfare/internal/broker"
 	"github.com/fanfare-ws/fanfare/internal/broker/memory"
 	"github.com/fanfare-ws/fanfare/internal/gateway"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
 	"github.com/fanfare-ws/fanfare/internal/protocol"
+	"github.com/fanfare-ws/fanfare/internal/protocol/schema"
 	"github.com/fanfare-ws/fanfare/internal/room"
 )
 
@@ -240,12 +247,60 @@ func (s *source) next() (e event, ok bool) {
 			s.quiet++
 		case "":
 			if e.data = strings.Join(data, "\n"); data != nil {
+				s.judge(e)
 				return e, true
 			}
 			e = event{}
 		default:
 			s.t.Fatalf("a line of a stream: %q", line)
 		}
+	}
+}
+
+// eventSchemas are what the protocol's documents say of each event.
+var eventSchemas = sync.OnceValues(func() (map[string]*jsonschema.Schema, error) {
+	const base = "https://gateway.test/"
+	c := jsonschema.NewCompiler()
+	err := fs.WalkDir(schema.Files(), "schemas", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		content, err := fs.ReadFile(schema.Files(), name)
+		if err != nil {
+			return err
+		}
+		v, err := jsonschema.UnmarshalJSON(bytes.NewReader(content))
+		if err != nil {
+			return err
+		}
+		return c.AddResource(base+name, v)
+	})
+	schemas := make(map[string]*jsonschema.Schema)
+	for name, at := range map[string]string{
+		"": "server/message.json#/$defs/payload", "close": "events/close.json", "joined": "server/joined.json#/properties/payload",
+		"gap": "server/gap.json#/properties/payload", "reset": "server/reset.json#/properties/payload",
+		"presence": "server/presence.json#/properties/payload", "reconnect": "server/reconnect.json#/properties/payload",
+	} {
+		var failed error
+		schemas[name], failed = c.Compile(base + "schemas/" + at)
+		err = errors.Join(err, failed)
+	}
+	return schemas, err
+})
+
+// judge holds an event against its schema.
+func (s *source) judge(e event) {
+	s.t.Helper()
+	schemas, err := eventSchemas()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	data, err := jsonschema.UnmarshalJSON(strings.NewReader(e.data))
+	if err == nil && schemas[e.name] != nil {
+		err = schemas[e.name].Validate(data)
+	}
+	if err != nil || schemas[e.name] == nil {
+		s.t.Errorf("no event of the protocol: %.300v: %v", e, err)
 	}
 }
 

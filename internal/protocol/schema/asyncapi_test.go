@@ -98,10 +98,17 @@ func TestEveryReferenceIsToSomething(t *testing.T) {
 		case map[string]any:
 			if ref, ok := v["$ref"].(string); ok {
 				references++
-				if inside, ok := strings.CutPrefix(ref, "#/"); ok {
-					at(t, doc, strings.Split(inside, "/")...)
-				} else if _, err := fs.Stat(Files(), ref); err != nil {
-					t.Error(err)
+				file, inside, _ := strings.Cut(ref, "#/")
+				whole := any(doc)
+				if file != "" {
+					content, err := fs.ReadFile(Files(), file)
+					if err != nil {
+						t.Fatal(err)
+					}
+					whole = value(t, content)
+				}
+				if inside != "" {
+					at(t, whole, strings.Split(inside, "/")...)
 				}
 			}
 			for _, child := range v {
@@ -145,8 +152,33 @@ func TestEveryMessageIsOfAnOperation(t *testing.T) {
 			delete(messages, name)
 		}
 	}
+	ofEvents(t, doc, c, messages)
 	if len(messages) > 0 {
 		t.Errorf("messages without a schema: %v", messages)
+	}
+}
+
+// ofEvents judges what a stream of events has, each with an example that is one,
+// and takes it from the messages.
+func ofEvents(t *testing.T, doc any, c *jsonschema.Compiler, messages map[string]any) {
+	t.Helper()
+	events := object(t, doc, "channels", "events", "messages")
+	for name := range events {
+		m := object(t, messages, name)
+		s := c.MustCompile(base + at(t, m, "payload", "schema", "$ref").(string))
+		examples, _ := at(t, m, "examples").([]any)
+		for _, example := range examples {
+			if err := s.Validate(at(t, example, "payload")); err != nil {
+				t.Errorf("example of %s: %v", name, err)
+			}
+		}
+		if len(examples) == 0 || at(t, m, "name") != strings.TrimPrefix(name, "event.") {
+			t.Errorf("%s: %v", name, m)
+		}
+		delete(messages, name)
+	}
+	if len(events) != 7 {
+		t.Errorf("%d events", len(events))
 	}
 }
 
@@ -162,6 +194,9 @@ func used(t *testing.T, doc any) []string {
 		return found
 	}
 	for name, operation := range object(t, doc, "operations") {
+		if at(t, operation, "channel", "$ref") == "#/channels/events" {
+			continue // it sends all that its channel has
+		}
 		sent := of(at(t, operation, "messages"))
 		if text, _ := at(t, operation, "summary").(string); text == "" || len(sent) != 1 {
 			t.Errorf("operation %s: %v", name, operation)

@@ -18,5 +18,6 @@ var files embed.FS
 
 // Files are asyncapi.yaml and the schemas: schemas/client.json and
 // schemas/server.json of every message each way, schemas/client/TYPE.json and
-// schemas/server/TYPE.json of one.
+// schemas/server/TYPE.json of one, schemas/events/close.json of what a stream of
+// events alone has.
 func Files() fs.FS { return files }
