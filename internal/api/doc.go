@@ -7,6 +7,10 @@
 // the protocol. Bodies are judged by the functions that judge a WebSocket's
 // messages, and data reaches the broker and comes back byte for byte.
 //
+// A room as Server-Sent Events is served by a client of the own gateway: the
+// handler attaches a connection and speaks the WebSocket protocol on it, so that
+// nothing is decided here of who may join and how a slow reader fares.
+//
 // Handlers run on net/http's goroutines, wait for the gateway's answers there, and
 // keep nothing between calls. What a caller may take of memory and time is bounded:
 // connections, calls at once, a body's bytes, and the time for each step.

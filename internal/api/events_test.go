@@ -9,8 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,7 +16,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/fanfare-ws/fanfare/internal/auth"
 	"github.com/fanfare-ws/fanfare/internal/frame"
 	"github.com/fanfare-ws/fanfare/internal/gateway"
 	"github.com/fanfare-ws/fanfare/internal/protocol"
@@ -102,97 +99,6 @@ func TestWhoComesBackMissesNothing(t *testing.T) {
 		es, _ = s.listen("/rooms/r/events", "Last-Event-ID: "+es.lastID)
 		es.wants(j.Epoch, seq, seq)
 		seq++
-	}
-}
-
-// issue makes a token, and what verifies it.
-func issue(t *testing.T, c auth.Claims) (*auth.Verifier, string) {
-	t.Helper()
-	secret := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(secret, []byte("0123456789abcdef0123456789abcdef"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	verifier, err := auth.NewVerifier(auth.Config{SecretFiles: []string{secret}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := auth.SecretSigner(secret)
-	if err != nil {
-		t.Fatal(err)
-	}
-	token, err := signer.Sign(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return verifier, token
-}
-
-func TestStreamsAreRefusedAsWebSocketsAre(t *testing.T) {
-	verifier, token := issue(t, auth.Claims{Subject: "ada", Expires: time.Now().Add(time.Hour), Rooms: map[string][]string{"mine": {"join"}}})
-	s := runGateway(t, func(c *gateway.Config) {
-		c.Auth = gateway.Auth{Verifier: verifier, Required: true}
-		c.Edge = gateway.NewEdge(gateway.EdgeConfig{Origins: []string{"https://good.test"}})
-		c.Limits.MembersPerRoom = 1
-	})
-	bearer := "Authorization: Bearer " + token
-	for _, c := range []struct {
-		method, path string
-		headers      []string
-		status       int
-		code         protocol.Code
-		field        string
-	}{
-		{"GET", "/rooms/mine/events", nil, 401, protocol.Unauthorized, ""},
-		{"GET", "/rooms/mine/events?token=bad", nil, 401, protocol.Unauthorized, ""},
-		{"GET", "/rooms/mine/events?token=" + token, []string{bearer}, 400, protocol.InvalidRequest, ""},
-		{"GET", "/rooms/other/events?token=" + token, nil, 403, protocol.Forbidden, "room"},
-		{"GET", "/rooms/mine/events", []string{bearer, "Origin: https://bad.test"}, 403, protocol.Forbidden, ""},
-		{"GET", "/rooms/mine/events", []string{bearer, "Origin: null"}, 403, protocol.Forbidden, ""},
-		{"GET", "/rooms/no%20room/events", []string{bearer}, 400, protocol.InvalidRequest, "room"},
-		{"GET", "/rooms//events", []string{bearer}, 400, protocol.InvalidRequest, "room"},
-		{"GET", "/rooms/mine/events?last=-1", []string{bearer}, 400, protocol.InvalidRequest, "last"},
-		{"GET", "/rooms/mine/events?last=x", []string{bearer}, 400, protocol.InvalidRequest, "last"},
-		{"GET", "/rooms/mine/events?last=1&last=2", []string{bearer}, 400, protocol.InvalidRequest, "last"},
-		{"GET", "/rooms/mine/events?last=1&since=e:1", []string{bearer}, 400, protocol.InvalidRequest, "last"},
-		{"GET", "/rooms/mine/events?since=e", []string{bearer}, 400, protocol.InvalidRequest, "since"},
-		{"GET", "/rooms/mine/events?presence=maybe", []string{bearer}, 400, protocol.InvalidRequest, "presence"},
-		{"GET", "/rooms/mine/events?last=%zz", []string{bearer}, 400, protocol.InvalidRequest, "query"},
-		{"GET", "/rooms/mine/events", []string{bearer, "Last-Event-ID: 7"}, 400, protocol.InvalidRequest, "Last-Event-ID"},
-		{"GET", "/rooms/mine", []string{bearer}, 404, protocol.InvalidRequest, ""},
-		{"GET", "/rooms/mine/events/", []string{bearer}, 404, protocol.InvalidRequest, ""},
-		{"GET", "/rooms/", []string{bearer}, 404, protocol.InvalidRequest, ""},
-		{"POST", "/rooms/mine/events", []string{bearer}, 405, protocol.InvalidRequest, ""},
-		{"OPTIONS", "/rooms/mine/events", []string{bearer}, 405, protocol.InvalidRequest, ""},
-	} {
-		res := s.ask(c.method, c.path, false, c.headers...)
-		body, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a := answer{res.StatusCode, res.Header, string(body)}
-		if p := a.problem(t); res.StatusCode != c.status || p.Code != c.code || p.Field != c.field || strings.Contains(a.body, token) {
-			t.Errorf("%s %s %q: %d %s, want %d %s", c.method, c.path, c.headers, a.status, a.body, c.status, c.code)
-		}
-		if allow := res.Header.Get("Allow"); (c.status == 405) != (allow == "GET, HEAD") {
-			t.Errorf("%s: Allow %q", c.path, allow)
-		}
-		if challenge := res.Header.Get("WWW-Authenticate"); (c.status == 401) != (challenge == "Bearer") {
-			t.Errorf("%s: WWW-Authenticate %q", c.path, challenge)
-		}
-		if origin := res.Header.Get("Access-Control-Allow-Origin"); origin != "" {
-			t.Errorf("%s: %q may read it", c.path, origin)
-		}
-	}
-
-	res := s.ask("GET", "/rooms/mine/events", false, bearer, "Origin: https://good.test")
-	if origin := res.Header.Get("Access-Control-Allow-Origin"); res.StatusCode != 200 || origin != "https://good.test" {
-		t.Errorf("%s, %q may read it", res.Status, origin)
-	}
-	s.untilMetric("fanfare_memberships", func(n float64) bool { return n == 1 })
-	full := s.ask("GET", "/rooms/mine/events", false, bearer)
-	body, _ := io.ReadAll(full.Body)
-	if p := (answer{full.StatusCode, full.Header, string(body)}).problem(t); p.Status != 429 || p.Code != protocol.LimitExceeded {
-		t.Errorf("a full room: %s", body)
 	}
 }
 
@@ -424,20 +330,6 @@ func TestADrainSendsStreamsAway(t *testing.T) {
 		}
 	}
 	<-done
-}
-
-func TestAStreamEndsWithItsToken(t *testing.T) {
-	verifier, token := issue(t, auth.Claims{Subject: "ada", Expires: time.Now().Add(1500 * time.Millisecond)})
-	s := runGateway(t, func(c *gateway.Config) { c.Auth = gateway.Auth{Verifier: verifier, Required: true} })
-	es, _ := s.listen("/rooms/r/events?token=" + token)
-	e, _ := es.next()
-	var c closing
-	if e.into(t, &c); e.name != "close" || c.Code != protocol.CloseToken {
-		t.Errorf("%+v", e)
-	}
-	if res := s.ask("GET", "/rooms/r/events?token="+token, false, "Last-Event-ID: "+es.lastID); res.StatusCode != http.StatusUnauthorized {
-		t.Error(res.Status)
-	}
 }
 
 func TestNamesInPathsOfStreams(t *testing.T) {
