@@ -102,6 +102,19 @@ func TestWhoComesBackMissesNothing(t *testing.T) {
 	}
 }
 
+func TestAStreamTellsWhoComes(t *testing.T) {
+	s := runGateway(t, func(c *gateway.Config) { c.Classes[0].Presence = true })
+	es, _ := s.listen("/rooms/r/events?presence=true")
+	s.listen("/rooms/r/events")
+	for seen := (protocol.Presence{}); seen.Count < 2; {
+		e, ok := es.next()
+		if !ok || e.name != "presence" || e.id != "" {
+			t.Fatalf("%+v, %v", e, ok)
+		}
+		e.into(t, &seen)
+	}
+}
+
 func TestAHeadIsThatOfTheStream(t *testing.T) {
 	s := runGateway(t)
 	res := s.ask("HEAD", "/rooms/r/events", false)
