@@ -111,8 +111,10 @@ func (s *service) hoard(c *client, bytes float64) {
 	})
 }
 
+// overloaded is how many were closed for what they had queued.
 func (s *service) overloaded() float64 {
-	return s.metric(`fanfare_connections_closed_total{reason="queued_bytes",side="gateway"}`)
+	return s.metric(`fanfare_connections_closed_total{reason="queued_bytes",side="gateway"}`) +
+		s.metric(`fanfare_connections_closed_total{reason="memory",side="gateway"}`)
 }
 
 // Past the limit of all queues those go that hold the most and take nothing, as
