@@ -139,6 +139,7 @@ func (t *Terminator) run(g *greeting, file *os.File, place func() *Loop) {
 		fd, err = release(file)
 	}
 	closed := t.over(g)
+	t.cfg.Gate.leave(g.counted) // before its loop has the gate count it
 	if err == nil {
 		t.cfg.Metrics.Completed.Inc()
 		g.socket = nil
@@ -153,7 +154,6 @@ func (t *Terminator) run(g *greeting, file *os.File, place func() *Loop) {
 		answer(file, err)
 		_ = file.Close()
 	}
-	t.cfg.Gate.leave(g.counted)
 }
 
 func (t *Terminator) trusted(a netip.Addr) bool { return t.cfg.Trusted != nil && t.cfg.Trusted(a) }
