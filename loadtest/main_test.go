@@ -107,7 +107,9 @@ func TestScenariosFindNothingWrongWithAGateway(t *testing.T) {
 			return want(r.Counts.Delivered == 50*r.Counts.Published && r.Delivery.Count() > 0 && r.Ack.Count() > 0, "deliveries")
 		}},
 		{"fanout, closed loop", []string{"fanout", "--members", "50", "--under-way", "8", "--acks=false", "--spin"}, func(r *result.Result) error {
-			return want(r.Counts.Delivered == 50*r.Counts.Published && r.Counts.Acknowledged == 0 && r.Counts.Published > 100, "deliveries")
+			// Without acknowledgements nobody waits for what is under way at the end.
+			missing := 50*r.Counts.Published - r.Counts.Delivered
+			return want(missing <= 50*8 && r.Counts.Acknowledged == 0 && r.Counts.Published > 100, "deliveries")
 		}},
 		{"fanout, three processes", []string{"fanout", "--members", "50", "--rate", "50", "--processes", "3", "--publishers", "3"}, func(r *result.Result) error {
 			return want(r.Agents == 3 && r.Counts.Delivered == 50*r.Counts.Published, "deliveries")
