@@ -114,21 +114,34 @@ func (d *dialer) dial(ctx context.Context) (*Conn, error) {
 	d.ledger.begin()
 	c.ctx, c.end = context.WithCancel(context.Background())
 	c.tasks.Go(c.read)
+	if err := c.greeted(ctx); err != nil {
+		c.tasks.Wait()
+		return nil, fmt.Errorf("welcome from %s: %w", d.target.Host, err)
+	}
+	joins := d.ledger.joins() // now: rooms that Join adds are its own
+	c.tasks.Go(func() { c.introduce(); c.join(joins) })
+	if token != "" {
+		c.tasks.Go(c.renew)
+	}
+	return c, nil
+}
+
+// greeted waits for the welcome. A connection that had it and is over already is
+// one all the same: the gateway may have said when to come back.
+func (c *Conn) greeted(ctx context.Context) error {
 	select {
 	case <-c.welcomed:
-		joins := d.ledger.joins() // now: rooms that Join adds are its own
-		c.tasks.Go(func() { c.introduce(); c.join(joins) })
-		if token != "" {
-			c.tasks.Go(c.renew)
-		}
-		return c, nil
+		return nil
 	case <-c.done:
-		c.tasks.Wait()
-		return nil, fmt.Errorf("welcome from %s: %w", d.target.Host, c.Err())
 	case <-ctx.Done():
 		c.abort(ctx.Err())
-		c.tasks.Wait()
-		return nil, fmt.Errorf("welcome from %s: %w", d.target.Host, ctx.Err())
+		return ctx.Err()
+	}
+	select {
+	case <-c.welcomed:
+		return nil
+	default:
+		return c.Err()
 	}
 }
 
