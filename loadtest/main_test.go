@@ -151,7 +151,7 @@ func TestScenariosFindNothingWrongWithAGateway(t *testing.T) {
 			if r.Servers[0].Metrics["fanfare_connections"] == 0 {
 				t.Error("no metrics of the gateway")
 			}
-			if len(r.Samples) < 2 || r.Window.Seconds < 1.9 || r.Window.Seconds > 4 {
+			if len(r.Samples) < 2 || r.Window.Seconds < 1.5 || r.Window.Seconds > 4 {
 				t.Errorf("%d samples, window %+v", len(r.Samples), r.Window)
 			}
 		})
