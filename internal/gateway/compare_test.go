@@ -18,6 +18,7 @@ func (s *service) gaps(outcome string) float64 {
 // The message that was lost was the last one: nothing follows it that would show
 // a jump.
 func TestALostLastMessageOfASilentRoomIsFound(t *testing.T) {
+	t.Parallel()
 	b, s := runRemote(t)
 	members := s.joinAll(4, "r")
 	allStand(t, members, protocol.Position(b.store("r", true, numbers(3)...)), 0)

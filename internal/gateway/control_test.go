@@ -98,6 +98,7 @@ func runTwoOn(t *testing.T, kept *memory.Broker, change ...func(*setup)) (*bus, 
 }
 
 func TestARevocationReachesEveryGateway(t *testing.T) {
+	t.Parallel()
 	i := newIssuer(t)
 	b, one, two := runTwo(t, i.trusted)
 	issued := time.Now().Truncate(time.Second)

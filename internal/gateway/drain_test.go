@@ -172,6 +172,7 @@ func TestReadinessKnowsSinceWhenThoughNobodyAsked(t *testing.T) {
 
 // A client that never reads does not hold up the end.
 func TestADrainEndsWithoutThoseWhoDoNotRead(t *testing.T) {
+	t.Parallel()
 	s := run(t)
 	c := s.connect(dialing{small: true})
 	c.join("r", "")

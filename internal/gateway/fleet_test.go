@@ -115,6 +115,7 @@ func (b *remote) setOthers(members ...broker.Member) {
 }
 
 func TestAGatewayAnnouncesItselfWhileItLives(t *testing.T) {
+	t.Parallel()
 	b, s := runRemote(t, func(c *setup, _ *remote) { c.Version = "v1"; c.DrainPeriod = time.Hour })
 	until(t, "it is announced", func() bool { m, _ := b.lastAnnounced(); return m.ID != "" })
 	c := s.dial()
@@ -267,6 +268,7 @@ func TestConnectionsLiveUpToTheirMaximumAgeLessJitter(t *testing.T) {
 }
 
 func TestAConnectionThatIsTooOldIsSentAway(t *testing.T) {
+	t.Parallel()
 	const age = time.Second
 	s := run(t, func(c *setup) { c.Loops, c.MaxConnectionAge = 2, age })
 	begun := time.Now()

@@ -171,6 +171,7 @@ func TestATokenIsRenewedForTheSameUserOnly(t *testing.T) {
 func soon() time.Time { return time.Now().Add(1500 * time.Millisecond) }
 
 func TestATokenThatRunsOutEndsTheConnection(t *testing.T) {
+	t.Parallel()
 	i := newIssuer(t)
 	s := run(t, i.trusted, func(c *setup) { c.Loops = 2 })
 	var ends []*client

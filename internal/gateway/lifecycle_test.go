@@ -78,6 +78,7 @@ func TestWithoutEventsNothingIsGathered(t *testing.T) {
 
 // What could not be written is tried again in its order, also at the very end.
 func TestLifecycleEventsAreWrittenInTheirOrderUntilTheyAreTaken(t *testing.T) {
+	t.Parallel()
 	var away atomic.Bool
 	var tries atomic.Int64
 	s := run(t, told, func(c *setup) {

@@ -100,6 +100,7 @@ func TestANameIsHeldByOne(t *testing.T) {
 }
 
 func TestRegisteringChangesWhoTheUserIs(t *testing.T) {
+	t.Parallel()
 	s := run(t, listed)
 	watcher := s.dial()
 	watcher.join("r", watching)

@@ -70,6 +70,7 @@ func TestASlowMemberIsToldWhereTheOldLogEndedForIt(t *testing.T) {
 // One loop is in the middle of a pass over a room with many members when the log
 // begins anew: those it had visited are visited again.
 func TestALogThatBeginsAnewDuringAPassReachesAll(t *testing.T) {
+	t.Parallel()
 	s := run(t)
 	const all = flushTurn + 300
 	members := make([]*client, all)

@@ -241,6 +241,7 @@ func TestAnotherGatewayRenewsTheLogFirst(t *testing.T) {
 // Renew fails, or has no effect that a read would show: the room waits, nothing of
 // the rewound log is delivered, and it is tried again.
 func TestARenewalIsTriedUntilItWorks(t *testing.T) {
+	t.Parallel()
 	for _, failing := range []string{"fails", "is not answered for"} {
 		t.Run(failing, func(t *testing.T) {
 			var tries, working atomic.Int64
