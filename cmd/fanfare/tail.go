@@ -159,10 +159,6 @@ func (t *tailer) event(e client.Event) {
 			"%s: gap: messages %d to %d will not come: %s", e.Room, e.From, e.To, e.Reason)
 	case client.Reset:
 		t.reset(e.Room, place{e.Epoch, e.Seq}, place(e.Previous))
-	case client.Joined:
-		if s := e.Since; s != nil && (e.Epoch != s.Epoch || e.Seq < s.Seq) {
-			t.reset(e.Room, place{e.Epoch, e.Seq}, place(*s))
-		}
 	case client.Refused:
 		if e.Room == "" {
 			note("%s: username: %v", shown(t.url), e.Err)

@@ -37,6 +37,11 @@ type Config struct {
 	// effect. It must not call methods of the Conn or Client that wait.
 	OnEvent func(Event)
 
+	// RequestTimeout bounds Join, Publish, History and Members of a Client, waiting
+	// for a connection included; 30 s, well inside the two minutes for which a gateway
+	// knows a publish by its id. Less than 0: their contexts alone.
+	RequestTimeout time.Duration
+
 	BackoffBase time.Duration // first ceiling of the wait between connections; 500 ms
 	BackoffCap  time.Duration // last ceiling; 20 s
 	DialTimeout time.Duration // from the first lookup to the welcome; 10 s
@@ -62,6 +67,11 @@ type Subscription struct {
 	Last  int                // with no Since: begin that many messages back
 
 	Presence bool // also tell who comes and leaves
+
+	// Fill asks the history for the messages of a gap before it is told, where the
+	// gateway may still have them: they come as if there had been none, and a Gap
+	// names only what was lost. What comes meanwhile is held back, up to a bound.
+	Fill bool
 }
 
 // ParsePosition reads EPOCH:SEQ, for a Subscription's Since.
@@ -88,11 +98,14 @@ func (c Config) withDefaults() (Config, *url.URL, error) {
 	}
 	for i := range c.Rooms {
 		if !protocol.ValidRoom(c.Rooms[i].Room) {
-			return c, nil, fmt.Errorf("%w: room %q: want 1 to %d characters of A-Z a-z 0-9 _ - . : @ /", ErrConfig, c.Rooms[i].Room, protocol.MaxRoom)
+			return c, nil, roomError(c.Rooms[i].Room)
 		}
 	}
 	if err := c.takeUsername(target); err != nil {
 		return c, nil, err
+	}
+	if c.RequestTimeout == 0 {
+		c.RequestTimeout = 30 * time.Second
 	}
 	c.BackoffBase = orDefault(c.BackoffBase, 500*time.Millisecond)
 	c.BackoffCap = orDefault(c.BackoffCap, 20*time.Second)
@@ -111,6 +124,10 @@ func (c Config) withDefaults() (Config, *url.URL, error) {
 		}
 	}
 	return c, target, nil
+}
+
+func roomError(room string) error {
+	return fmt.Errorf("%w: room %q: want 1 to %d characters of A-Z a-z 0-9 _ - . : @ /", ErrConfig, room, protocol.MaxRoom)
 }
 
 // takeUsername moves a username from the URL to where its key can go with it, and

@@ -29,8 +29,9 @@ type Conn struct {
 	emit   func(Event)
 
 	// Owned by the reader.
-	frames frame.ClientReader
-	limits frame.ReaderConfig
+	frames  frame.ClientReader
+	limits  frame.ReaderConfig
+	filling map[string]string // the room whose gap a history fills, by its request_id
 
 	// Set once by the reader, before welcomed is closed.
 	welcome  protocol.Welcome
@@ -44,6 +45,7 @@ type Conn struct {
 	mu      sync.Mutex
 	pending map[string]chan<- protocol.Server // requests that wait for their reply
 	asked   uint64                            // requests so far: the next request_id
+	closing bool                              // no task may start any more
 	cause   error                             // why the connection ends; the first to say so is right
 
 	reconnect atomic.Int64 // nanoseconds of the gateway's reconnect hint; 0: none
@@ -106,6 +108,7 @@ func (d *dialer) dial(ctx context.Context) (*Conn, error) {
 	c := &Conn{
 		cfg: &d.cfg, log: d.cfg.Logger, nc: nc, ledger: d.ledger, who: d.who, emit: d.emit,
 		limits:   frame.ReaderConfig{MessageBytes: d.cfg.MessageBytes, Deflate: nc.deflate},
+		filling:  make(map[string]string),
 		welcomed: make(chan struct{}),
 		writing:  make(chan struct{}, 1),
 		pending:  make(map[string]chan<- protocol.Server),
@@ -119,11 +122,27 @@ func (d *dialer) dial(ctx context.Context) (*Conn, error) {
 		return nil, fmt.Errorf("welcome from %s: %w", d.target.Host, err)
 	}
 	joins := d.ledger.joins() // now: rooms that Join adds are its own
-	c.tasks.Go(func() { c.introduce(); c.join(joins) })
+	c.start(func() { c.introduce(); c.join(joins) })
 	if token != "" {
-		c.tasks.Go(c.renew)
+		c.start(c.renew)
 	}
 	return c, nil
+}
+
+// start starts a task that ends with the connection, unless that has ended.
+func (c *Conn) start(task func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closing {
+		c.tasks.Go(task)
+	}
+}
+
+// joinMore joins the rooms that this connection was not asked for yet.
+func (c *Conn) joinMore() {
+	if joins := c.ledger.joins(); len(joins) > 0 {
+		c.start(func() { c.join(joins) })
+	}
 }
 
 // greeted waits for the welcome. A connection that had it and is over already is

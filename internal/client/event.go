@@ -17,7 +17,12 @@ type Message struct{ protocol.Message }
 // Gap names messages that will not come. From is the first one not yet seen.
 type Gap struct{ protocol.Gap }
 
-// Reset says that a room's log began anew.
+// GapUnannounced is the Reason of a Gap that the gateway did not tell: what came
+// next was not what had to. A Fault goes before it. It is never on the wire.
+const GapUnannounced protocol.GapReason = "unannounced"
+
+// Reset says that a room's log began anew, while the room was joined or since it
+// was: then behind its Joined.
 type Reset struct{ protocol.Reset }
 
 // Presence says who came to a room and who left it, where the Subscription
@@ -31,9 +36,7 @@ type Registered struct{ protocol.Registered }
 // the connection stands in it.
 type Joined struct {
 	protocol.Joined
-	// Since is what was resumed; nil: nothing. Where Recovery is NotRecovered
-	// and the position is of another epoch, or before Since, the log began anew
-	// meanwhile, and what the old one had beyond Since is lost.
+	// Since is what was resumed; nil: nothing.
 	Since *protocol.Position
 }
 

@@ -21,6 +21,9 @@ func (c *Conn) read() {
 		err = c.refuse(fault.Code, fault.Reason)
 	}
 	c.abort(err)
+	c.mu.Lock()
+	c.closing = true
+	c.mu.Unlock()
 	c.end()
 	close(c.done)
 }
@@ -124,12 +127,10 @@ func (c *Conn) text(payload []byte) error {
 		return nil
 	}
 	switch s.Type {
-	case protocol.ServerMessage:
-		c.emitAll(c.ledger.message(s.Message))
-	case protocol.ServerGap:
-		c.emitAll(c.ledger.gap(s.Gap))
-	case protocol.ServerReset:
-		c.emitAll(c.ledger.reset(s.Reset))
+	case protocol.ServerMessage, protocol.ServerGap, protocol.ServerReset:
+		events, ask := c.ledger.receive(s)
+		c.emitAll(events)
+		return c.fill(ask)
 	case protocol.ServerPresence:
 		c.emitAll(c.ledger.presence(s.Presence))
 	case protocol.ServerRegistered:
@@ -145,10 +146,40 @@ func (c *Conn) text(payload []byte) error {
 			c.emit(Fault{Err: fmt.Errorf("from the gateway: %w", s.Err)})
 		}
 	}
+	if room, ok := c.filling[s.ID]; ok {
+		return c.filled(room, s)
+	}
 	if s.ID != "" {
 		c.answer(s)
 	}
 	return nil
+}
+
+// fill asks the history for what a gap lacks; nil: there is nothing to ask for.
+func (c *Conn) fill(ask *protocol.HistoryRequest) error {
+	if ask == nil {
+		return nil
+	}
+	id := c.number()
+	c.filling[id] = ask.Room
+	err := c.write(c.ctx, frame.OpText, protocol.AppendHistoryRequest(nil, id, *ask))
+	if errors.Is(err, ErrClosed) {
+		return nil // what is on its way may still come
+	}
+	return err
+}
+
+// filled tells what a history has of a gap. It runs on the reader, so that what
+// comes behind stays behind.
+func (c *Conn) filled(room string, s protocol.Server) error {
+	delete(c.filling, s.ID)
+	var page *protocol.History
+	if s.Type == protocol.ServerHistory {
+		page = &s.History
+	}
+	events, ask := c.ledger.filled(room, page)
+	c.emitAll(events)
+	return c.fill(ask)
 }
 
 func (c *Conn) isWelcomed() bool {
@@ -203,7 +234,7 @@ func (c *Conn) joinAll(joins []protocol.Join) (again []protocol.Join, after time
 		_, err := k.wait(c.ctx)
 		var refused *protocol.Error
 		switch {
-		case err == nil:
+		case err == nil, !c.ledger.has(joins[i].Room): // or left meanwhile
 		case !errors.As(err, &refused):
 			k.forget()
 		case passing(refused):

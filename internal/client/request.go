@@ -20,12 +20,16 @@ type PublishOptions struct {
 // log. The gateway's refusal is a *protocol.Error. When the connection ends
 // before the reply, whether it was published is not known: sending it again
 // with the same ID is safe.
-func (c *Conn) Publish(ctx context.Context, room string, data []byte, o PublishOptions) (protocol.Position, error) {
+func (c *Conn) Publish(ctx context.Context, room string, data []byte, o PublishOptions) (Published, error) {
 	p, err := newPublish(room, data, o)
 	if err != nil {
-		return protocol.Position{}, err
+		return Published{}, err
 	}
-	return c.publish(ctx, p)
+	at, err := c.publish(ctx, p)
+	if err != nil {
+		return Published{}, fmt.Errorf("publish to %q: %w", room, err)
+	}
+	return at, nil
 }
 
 // newPublish makes a publish, and judges it as the gateway will: what that
@@ -43,18 +47,15 @@ func newPublish(room string, data []byte, o PublishOptions) (protocol.Publish, e
 	return p, nil
 }
 
-func (c *Conn) publish(ctx context.Context, p protocol.Publish) (protocol.Position, error) {
+func (c *Conn) publish(ctx context.Context, p protocol.Publish) (Published, error) {
 	s, err := c.Ask(ctx, func(dst []byte, id string) []byte { return protocol.AppendPublish(dst, id, p) })
-	if err != nil {
-		return protocol.Position{}, fmt.Errorf("publish to %q: %w", p.Room, err)
-	}
-	return s.Published.Position, nil
+	return s.Published, err
 }
 
 // Join joins a room. A Joined event comes before Join returns, and messages
 // may. Of a room that this connection has only the Presence changes.
 func (c *Conn) Join(ctx context.Context, s Subscription) (protocol.Joined, error) {
-	added := c.ledger.add(s)
+	added := c.ledger.add(s, true)
 	j := protocol.Join{Room: s.Room, Since: s.Since, Last: s.Last, Presence: s.Presence}
 	reply, err := c.Ask(ctx, func(dst []byte, id string) []byte { return protocol.AppendJoin(dst, id, j) })
 	if err != nil {
@@ -83,6 +84,15 @@ func (c *Conn) Members(ctx context.Context, m protocol.MembersRequest) (protocol
 		return protocol.Members{}, fmt.Errorf("members of %q: %w", m.Room, err)
 	}
 	return s.Members, nil
+}
+
+// History asks for what the log of a room keeps: a page, ascending.
+func (c *Conn) History(ctx context.Context, h protocol.HistoryRequest) (protocol.History, error) {
+	s, err := c.Ask(ctx, func(dst []byte, id string) []byte { return protocol.AppendHistoryRequest(dst, id, h) })
+	if err != nil {
+		return protocol.History{}, fmt.Errorf("history of %q: %w", h.Room, err)
+	}
+	return s.History, nil
 }
 
 // Register takes a user's name, with the key that this client has of it. A
@@ -143,12 +153,19 @@ func (c *Conn) begin(ctx context.Context, build func(dst []byte, id string) []by
 
 func (c *Conn) register() *call {
 	reply := make(chan protocol.Server, 1)
+	k := &call{conn: c, id: c.number(), reply: reply}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pending[k.id] = reply
+	return k
+}
+
+// number makes a request_id.
+func (c *Conn) number() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.asked++
-	k := &call{conn: c, id: strconv.FormatUint(c.asked, 10), reply: reply}
-	c.pending[k.id] = reply
-	return k
+	return strconv.FormatUint(c.asked, 10)
 }
 
 func (c *Conn) fits(request []byte) error {
