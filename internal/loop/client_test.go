@@ -57,7 +57,7 @@ func (s *server) tryDial() (net.Conn, error) {
 // its handshake has sent a part of it.
 func (s *server) headsBegun() bool {
 	for _, c := range s.loop.slots {
-		if c != nil && c.state == handshaking && c.head == nil {
+		if c != nil && c.state == handshaking && c.partial == nil {
 			return false
 		}
 	}

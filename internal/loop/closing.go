@@ -125,7 +125,7 @@ func (l *Loop) reap() {
 		}
 		if c.state == closed && l.slots[c.slot] == c {
 			c.dropOutbox()
-			l.dropHead(c)
+			l.dropPartial(c)
 			l.freeSlot(c)
 		}
 	}

@@ -15,33 +15,37 @@ type Conn struct {
 	flags flags
 	fd    int32
 	loop  *Loop
-	out   *outbox // nil while nothing is queued
+	out   *outbox // nil while nothing is queued, and the socket is not full
 
 	secure *secure // nil: the bytes are the socket's own
 
 	// Data is the handler's own.
 	Data any
 
-	reader   frame.Reader
-	lastSeen int64 // when something was last received, or the socket adopted
+	partial  *partial // nil unless a part of the request head, of a frame or of a message has come
+	lastSeen int64    // when something was last received, or the socket adopted
+	pingAt   int64    // the last ping
+	due      int64    // of the state, or the next look at it
 
-	messageAt int64 // when the unfinished message or frame began; 0 is none
-	pingAt    int64 // the last ping
-	rttAt     int64 // the first ping that no pong has answered; 0 is none
-	blockedAt int64 // when the socket last took bytes and became full
+	id      uint64
+	address [16]byte
 
-	head      *head // nil unless a part of the request head has come
-	wheelNext *Conn
-	wheelPrev *Conn
-	due       int64 // of the state, or the next look at it
-
-	id         uint64
+	// Slots: small, and nothing for the collector to follow.
 	slot       uint32
-	generation uint32
-	address    [16]byte
-	port       uint16
+	wheelNext  uint32 // one more than the slot of who comes next; 0: nobody
+	wheelPrev  uint32
 	wheelSlot  uint16
+	port       uint16
 	why        metrics.CloseReason
+	unanswered uint8 // pings since the last pong
+}
+
+// partial is what has come of something that is not whole. It exists only until
+// that is.
+type partial struct {
+	head   []byte       // of the request
+	reader frame.Reader // inside a frame, or a message in fragments
+	since  int64        // when that frame or message began; 0 is none
 }
 
 // hold is why shared bytes may not be written now. It is one byte so that Ready
@@ -136,8 +140,8 @@ func (c *Conn) short(n int, err error) {
 		c.loop.failed(c, err)
 		return
 	}
+	c.box().blockedAt = c.loop.now
 	c.hold |= holdBlocked
-	c.blockedAt = c.loop.now
 	if c.flags&flagArmed != 0 {
 		return
 	}
@@ -150,7 +154,18 @@ func (c *Conn) short(n int, err error) {
 
 // Blocked says whether the socket is full, and since when it has taken nothing.
 func (c *Conn) Blocked() (since int64, ok bool) {
-	return c.blockedAt, c.hold&holdBlocked != 0
+	if c.hold&holdBlocked == 0 || c.out == nil {
+		return 0, false
+	}
+	return c.out.blockedAt, true
 }
 
-func (c *Conn) token() poll.Token { return poll.NewToken(c.slot, c.generation) }
+// midSince is when the unfinished message or frame began; 0 is none.
+func (c *Conn) midSince() int64 {
+	if c.partial == nil {
+		return 0
+	}
+	return c.partial.since
+}
+
+func (c *Conn) token() poll.Token { return poll.NewToken(c.slot, c.loop.generations[c.slot]) }

@@ -63,6 +63,7 @@ func (l *Loop) judge(c *Conn) {
 func (l *Loop) judgeOpen(c *Conn) {
 	timeout := int64(l.cfg.HeartbeatTimeout)
 	blockedAt, blocked := c.Blocked()
+	midSince := c.midSince()
 	switch {
 	case timeout == 0:
 	case blocked && l.now-blockedAt >= timeout:
@@ -73,7 +74,7 @@ func (l *Loop) judgeOpen(c *Conn) {
 		l.metrics.HeartbeatTimeout(metrics.HeartbeatSilent)
 		c.Close(codeHeartbeat, "heartbeat timeout", metrics.CloseHeartbeat)
 		return
-	case c.messageAt != 0 && l.now-c.messageAt >= timeout:
+	case midSince != 0 && l.now-midSince >= timeout:
 		c.Close(frame.CodePolicy, "a message was not complete in time", metrics.CloseSlowMessage)
 		return
 	}
@@ -88,11 +89,11 @@ func (l *Loop) judgeOpen(c *Conn) {
 func (l *Loop) ping(c *Conn) {
 	c.flags &^= flagUnpinged
 	c.pingAt = l.now
-	if c.rttAt != 0 && c.hold&holdBlocked != 0 {
-		return
+	if c.unanswered < math.MaxUint8 {
+		c.unanswered++
 	}
-	if c.rttAt == 0 {
-		c.rttAt = l.now
+	if c.unanswered > 1 && c.hold&holdBlocked != 0 {
+		return
 	}
 	c.enqueue(frame.EmptyPing)
 }
@@ -109,8 +110,8 @@ func (l *Loop) nextLook(c *Conn) int64 {
 		return next
 	}
 	next = min(next, c.lastSeen+timeout)
-	if c.messageAt != 0 {
-		next = min(next, c.messageAt+timeout)
+	if since := c.midSince(); since != 0 {
+		next = min(next, since+timeout)
 	}
 	if blockedAt, blocked := c.Blocked(); blocked {
 		next = min(next, blockedAt+timeout)

@@ -27,7 +27,7 @@ func TestSilentConnectionIsPingedAndItsPongIsLife(t *testing.T) {
 	pings, last := 0, 0
 	s.steps(300, func(second int) {
 		sent := false
-		s.do(func() { sent = conn.rttAt != 0 })
+		s.do(func() { sent = conn.unanswered > 0 })
 		if !sent {
 			return
 		}
@@ -37,7 +37,7 @@ func TestSilentConnectionIsPingedAndItsPongIsLife(t *testing.T) {
 		}
 		pings, last = pings+1, second
 		c.send(frame.OpPong, "")
-		s.settle("the pong is read", func() bool { return conn.rttAt == 0 })
+		s.settle("the pong is read", func() bool { return conn.unanswered == 0 })
 	})
 	if pings < 11 || pings > 13 {
 		t.Errorf("%d pings in 300 s", pings)
@@ -216,8 +216,10 @@ func TestStallJudgesNobodyBeforeReading(t *testing.T) {
 
 func TestFullBatchesPutDeadlinesOffOnlyUntilAllHaveBeenRead(t *testing.T) {
 	l := &Loop{events: make([]poll.Event, 2), slots: make([]*Conn, 5), handler: &handler{}}
-	for range 2 {
-		l.wheel.add(&Conn{due: 1, state: closed})
+	l.wheel.conns = &l.slots
+	for slot := range uint32(2) {
+		l.slots[slot] = &Conn{due: 1, state: closed, slot: slot}
+		l.wheel.add(l.slots[slot])
 	}
 	l.now = int64(100 * time.Millisecond)
 	for range 2 {

@@ -12,13 +12,9 @@ import (
 	"github.com/fanfare-ws/fanfare/internal/poll"
 )
 
-// head is an unfinished request head.
-type head struct {
-	bytes []byte
-}
-
 const (
-	sparedHeads = 64
+	sparedPartials = 64
+	headGuess      = 1024 // bytes for a head that comes in parts
 	// lingering is how many refused sockets of a loop may wait for their peer to
 	// read the answer; a flood beyond it is cut off.
 	lingering = 1024
@@ -75,17 +71,16 @@ func (l *Loop) place(c *Conn) {
 		l.slots = append(l.slots, nil)
 		l.generations = append(l.generations, 0)
 	}
-	c.generation = l.generations[c.slot]
 	l.slots[c.slot] = c
 }
 
 // receivedHead collects the request head. Each byte is searched once.
 func (l *Loop) receivedHead(c *Conn, b []byte) {
 	searched := 0
-	if c.head != nil {
-		searched = len(c.head.bytes)
-		c.head.bytes = append(c.head.bytes, b...)
-		b = c.head.bytes
+	if p := c.partial; p != nil {
+		searched = len(p.head)
+		p.head = append(p.head, b...)
+		b = p.head
 	}
 	if c.flags&flagPreface != 0 {
 		n, refusal := l.preface(c, b)
@@ -100,8 +95,10 @@ func (l *Loop) receivedHead(c *Conn, b []byte) {
 		b, searched = b[n:], 0
 	}
 	if end := frame.HeadEnd(b, searched); end >= 0 {
+		p := c.partial // b may lie in it
+		c.partial = nil
 		l.request(c, b, end)
-		l.dropHead(c)
+		l.spare(p)
 		return
 	}
 	if limit := l.cfg.Head.Bytes; limit > 0 && len(b) >= limit {
@@ -114,11 +111,15 @@ func (l *Loop) receivedHead(c *Conn, b []byte) {
 // keepHead keeps b for what comes next. Where something is kept already, b is all
 // of it but for a header before it that has been read.
 func (l *Loop) keepHead(c *Conn, b []byte) {
-	if c.head == nil {
-		c.head = l.newHead()
+	if c.partial == nil {
+		c.partial = l.newPartial()
 	}
-	if len(b) != len(c.head.bytes) {
-		c.head.bytes = append(c.head.bytes[:0], b...)
+	p := c.partial
+	if cap(p.head) == 0 {
+		p.head = make([]byte, 0, headGuess)
+	}
+	if len(b) != len(p.head) {
+		p.head = append(p.head[:0], b...)
 	}
 }
 
@@ -277,7 +278,7 @@ func (l *Loop) refuse(c *Conn, refusal *frame.Refusal) {
 	}
 	l.metrics.Rejected(refusal.Reason)
 	l.handshakeOver(c)
-	l.dropHead(c)
+	l.dropPartial(c)
 	c.state = closing
 	c.flags |= flagDiscard
 	c.enqueue(refusal.Append(nil))
@@ -315,24 +316,28 @@ func (l *Loop) handshakeOver(c *Conn) {
 	l.wheel.remove(c)
 }
 
-func (l *Loop) newHead() *head {
-	if n := len(l.heads); n > 0 {
-		h := l.heads[n-1]
-		l.heads = l.heads[:n-1]
-		return h
+func (l *Loop) newPartial() *partial {
+	if n := len(l.partials); n > 0 {
+		p := l.partials[n-1]
+		l.partials = l.partials[:n-1]
+		return p
 	}
-	return &head{bytes: make([]byte, 0, 1024)}
+	return new(partial)
 }
 
-func (l *Loop) dropHead(c *Conn) {
-	h := c.head
-	if h == nil {
+// dropPartial: what had begun is whole, or over.
+func (l *Loop) dropPartial(c *Conn) {
+	l.spare(c.partial)
+	c.partial = nil
+}
+
+func (l *Loop) spare(p *partial) {
+	if p == nil {
 		return
 	}
-	c.head = nil
-	if len(l.heads) < sparedHeads && cap(h.bytes) <= sparedBytes {
-		h.bytes = h.bytes[:0]
-		l.heads = append(l.heads, h)
+	if len(l.partials) < sparedPartials && cap(p.head) <= sparedBytes {
+		*p = partial{head: p.head[:0]}
+		l.partials = append(l.partials, p)
 	}
 }
 

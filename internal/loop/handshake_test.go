@@ -37,8 +37,8 @@ func TestHandshakeByteByByteReachesTheReader(t *testing.T) {
 	c.wantUpgrade()
 	c.want(frame.OpText, "slow")
 	s.do(func() {
-		if len(s.loop.heads) != 1 {
-			t.Errorf("%d spare heads, want the one that was used", len(s.loop.heads))
+		if len(s.loop.partials) != 1 {
+			t.Errorf("%d spare partials, want the one that was used", len(s.loop.partials))
 		}
 	})
 }

@@ -31,7 +31,7 @@ type adoption struct {
 	header *frame.ProxyHeader // was read already; nil: none was
 }
 
-// sparedPosts is the size above which a slice of posts is not kept.
+// sparedPosts is the size above which a slice of posts or adoptions is not kept.
 const sparedPosts = 4096
 
 // Post hands v to Handler.Posted. It never blocks, and any goroutine may call
@@ -107,7 +107,9 @@ func (b *inbox) done(posts []any, adopts []adoption) {
 		}
 	}
 	if adopts != nil {
-		b.oldAdopts = adopts
+		if b.oldAdopts = adopts; cap(adopts) > sparedPosts {
+			b.oldAdopts = nil
+		}
 	}
 }
 

@@ -79,25 +79,46 @@ func (l *Loop) receivedFrames(c *Conn, b []byte) {
 	if len(b) > 0 {
 		c.lastSeen = l.now
 	}
+	reader := &l.reader
+	if c.partial != nil {
+		reader = &c.partial.reader
+	}
 	for len(b) > 0 && c.state != closed && c.flags&flagDiscard == 0 {
-		event, n, err := c.reader.Next(b, &l.readers[c.flags&(flagDeflate|flagBinary)])
+		event, n, err := reader.Next(b, &l.readers[c.flags&(flagDeflate|flagBinary)])
 		b = b[n:]
 		if event.Frames > 0 && c.state == open {
 			l.handler.Control(c, event.Frames)
 		}
 		if err != nil {
 			l.violated(c, err)
-			return
+			break
 		}
-		if c.messageAt != 0 && event.Kind != frame.NeedMore && !c.reader.Mid() {
-			c.messageAt = 0
+		if c.partial != nil && event.Kind != frame.NeedMore && !reader.Mid() {
+			c.partial.since = 0 // what comes next is another message
 		}
 		if c.state == open || event.Kind == frame.Close {
 			l.act(c, event)
 		}
 	}
-	if c.messageAt == 0 && c.reader.Mid() {
-		c.messageAt = l.now
+	l.keepReader(c)
+}
+
+// keepReader keeps what has come of a frame or message that is not whole, and
+// lets go of what has become whole. Between two messages a reader has nothing to
+// remember, so that all connections share the loop's.
+func (l *Loop) keepReader(c *Conn) {
+	switch p := c.partial; {
+	case c.state == closed || c.flags&flagDiscard != 0:
+		l.reader = frame.Reader{}
+		l.dropPartial(c)
+	case p == nil && l.reader.Mid():
+		c.partial = l.newPartial()
+		c.partial.reader, c.partial.since = l.reader, l.now
+		l.reader = frame.Reader{}
+	case p != nil && !p.reader.Mid():
+		l.dropPartial(c)
+	case p != nil && p.since == 0:
+		p.since = l.now
 	}
 }
 
@@ -110,9 +131,11 @@ func (l *Loop) act(c *Conn, event frame.Event) {
 	case frame.Ping:
 		c.sendPong(event.Payload)
 	case frame.Pong:
-		if c.rttAt != 0 {
-			l.metrics.HeartbeatRTT.Observe(uint64(l.now - c.rttAt))
-			c.rttAt = 0
+		if c.unanswered > 0 {
+			// Of the first ping that was not answered: they come at this distance.
+			missed := int64(c.unanswered-1) * int64(l.cfg.HeartbeatInterval)
+			l.metrics.HeartbeatRTT.Observe(uint64(l.now - c.pingAt + missed))
+			c.unanswered = 0
 		}
 	case frame.Close:
 		l.closedByPeer(c, event.Code)
@@ -181,7 +204,7 @@ func (l *Loop) recovered(c *Conn) {
 	l.metrics.Panics.Inc()
 	l.cfg.Log.Error("panic", "connection", c.id, "panic", v, "stack", string(debug.Stack()))
 	c.flags |= flagDiscard
-	l.sealed = l.sealed[:0]
+	l.sealed, l.reader = l.sealed[:0], frame.Reader{}
 	switch c.state {
 	case handshaking:
 		l.refuse(c, &frame.Refusal{Status: 500, Message: "internal error", Reason: reasonPanic})

@@ -57,7 +57,8 @@ type Loop struct {
 	control  []byte // a control frame on its way into a queue
 	sealed   []byte // by TLS, on its way to a socket
 	outboxes []*outbox
-	heads    []*head
+	partials []*partial
+	reader   frame.Reader // of connections that stand between two messages
 
 	// The loop's goroutine's: counted here, shown at the end of the turn.
 	bytesSent  int
@@ -85,6 +86,7 @@ func New(cfg Config, h Handler, m *metrics.Loop) (*Loop, error) {
 		events:   make([]poll.Event, eventsPerWait),
 		buf:      make([]byte, readBytes),
 	}
+	l.wheel.conns = &l.slots
 	l.SetLimits(cfg.Limits)
 	l.clock = l.cfg.Clock()
 	return l, nil

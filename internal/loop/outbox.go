@@ -6,7 +6,7 @@ import (
 )
 
 // outbox is what a connection has of its own to send. It exists only while there
-// is something.
+// is something, or the socket is full.
 type outbox struct {
 	sealed []byte // of TLS, what the socket did not take: before all else
 	rest   []byte // of a shared frame that has begun: before all else
@@ -14,6 +14,8 @@ type outbox struct {
 	queue  []byte // replies and events, whole frames but for what has been sent
 	sent   int    // bytes of queue that are out
 	pong   []byte // the newest one, while the socket is full
+
+	blockedAt int64 // when the socket last took bytes and became full
 }
 
 const (

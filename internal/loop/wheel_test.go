@@ -9,13 +9,15 @@ import (
 
 func TestWheelGivesEachWhenItIsDueAndNotBefore(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	var w wheel
+	var conns []*Conn
+	w := wheel{conns: &conns}
 	waiting := map[*Conn]bool{}
 	var now int64
 	popped := 0
 	for range 20000 {
 		for range random.IntN(4) {
-			c := &Conn{due: now + random.Int64N(int64(150*time.Second)), lastSeen: now}
+			c := &Conn{due: now + random.Int64N(int64(150*time.Second)), lastSeen: now, slot: uint32(len(conns))}
+			conns = append(conns, c)
 			w.add(c)
 			waiting[c] = true
 		}
@@ -53,7 +55,7 @@ func TestWheelGivesEachWhenItIsDueAndNotBefore(t *testing.T) {
 	for c := range waiting {
 		w.remove(c)
 	}
-	if w.next() != w.at+1+wheelSlots || slices.ContainsFunc(w.heads[:], func(c *Conn) bool { return c != nil }) {
+	if w.next() != w.at+1+wheelSlots || slices.ContainsFunc(w.heads[:], func(link uint32) bool { return link != 0 }) {
 		t.Error("an empty wheel has something due")
 	}
 }
