@@ -163,16 +163,19 @@ func (s *shard) shedSome(n int) {
 	}
 }
 
-// lifetime is when a connection has to go that began at now, by the maximum age
-// less a random part of it, so that those who came together do not go together;
-// 0 is never.
-func (g *Gateway) lifetime(now int64) int64 {
+// lifetime is when a connection has to go that began at now, in seconds, by the
+// maximum age less a random part of it, so that those who came together do not go
+// together; 0 is never.
+func (g *Gateway) lifetime(now int64) uint32 {
 	age := g.cfg.MaxConnectionAge
 	if age <= 0 {
 		return 0
 	}
-	return now + int64(age) - rand.Int64N(int64(age)/5+1)
+	return inSeconds(now + int64(age) - rand.Int64N(int64(age)/5+1) + int64(time.Second) - 1)
 }
+
+// inSeconds is a time of a loop's clock that takes little room: 136 years.
+func inSeconds(now int64) uint32 { return uint32(now / int64(time.Second)) }
 
 // retire sends away the sessions that are too old.
 func (s *shard) retire(now int64) {
@@ -180,7 +183,7 @@ func (s *shard) retire(now int64) {
 		return
 	}
 	for _, ses := range s.sessions() {
-		if ses.until <= now {
+		if ses.until <= inSeconds(now) {
 			s.sendAway(ses.conn, "age")
 		}
 	}

@@ -133,6 +133,7 @@ func (ses *session) open(problem *protocol.Error) {
 		}
 		ses.join(&s.request)
 	}
+	s.wait = 0 // what came early has been counted as it came
 	for _, payload := range g.early {
 		ses.message(payload)
 	}

@@ -43,7 +43,7 @@ func (ses *session) join(r *protocol.Request) {
 		return
 	}
 	limit := ses.shard.gw.live().Limits.RoomsPerConn
-	if limit > 0 && len(ses.rooms)+ses.pending >= limit && !ses.waits(r.Room) {
+	if limit > 0 && len(ses.rooms)+int(ses.pending) >= limit && !ses.waits(r.Room) {
 		ses.shard.m.Limited(metrics.LimitConnectionRooms)
 		ses.fail(r.ID, errRooms)
 		return

@@ -76,12 +76,12 @@ const (
 // receives its own message, and the join does not begin behind it.
 func (lr *localRoom) hold(ses *session, p *broker.Publication) {
 	size := heldPublish + len(p.Data)
-	if ses.held > 0 && ses.held+size > heldPublishes {
+	if ses.held > 0 && int(ses.held)+size > heldPublishes {
 		lr.shard.m.Published(metrics.PublishUnavailable)
 		ses.fail(p.Ticket.(*ticket).id, errNotStored)
 		return
 	}
-	ses.held += size
+	ses.held += int32(size)
 	lr.wait(&joining{session: ses, publish: p})
 }
 
@@ -89,7 +89,7 @@ func (lr *localRoom) hold(ses *session, p *broker.Publication) {
 // it is known whether that is a member.
 func (lr *localRoom) release(j *joining) {
 	ses := j.session
-	ses.held -= heldPublish + len(j.publish.Data)
+	ses.held -= int32(heldPublish + len(j.publish.Data))
 	if !ses.may(auth.Publish, lr.shared.name, !ses.gone && ses.memberOf(lr)) {
 		if !ses.gone {
 			ses.fail(j.publish.Ticket.(*ticket).id, errForbidden[auth.Publish])

@@ -520,7 +520,7 @@ func TestCountingAMessageAllocatesNothing(t *testing.T) {
 	count := func(ses *session) func() {
 		return func() {
 			ses.spend(1)
-			if ses.wait != 0 || ses.overspent(100) != 0 {
+			if sh.wait != 0 || ses.overspent(100) != 0 {
 				t.Fatal("refused")
 			}
 		}

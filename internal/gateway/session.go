@@ -9,23 +9,23 @@ import (
 	"github.com/fanfare-ws/fanfare/internal/protocol"
 )
 
-// session is one connection's conversation. It is its loop's.
+// session is one connection's conversation. It is its loop's. There may be very
+// many: its numbers are as small as their bounds.
 type session struct {
 	shard    *shard
 	conn     *loop.Conn
 	greeting *greeting // until it is open; nil where its URL asks for nothing
 	caller   *caller   // nil: a guest
 	quota    *quota    // nil: it has used nothing that is shared with others
-	rooms    []membership
-	pending  int // rooms with joins that wait for a log
-	queued   int // requests that wait so
-	held     int // bytes of publishes that wait behind them
 
+	rooms    []membership
 	messages bucket
 	bytes    bucket
-	refused  int           // by the rate limit, in a row
-	wait     time.Duration // what the rate limit says of the frames just read
-	until    int64         // when it is too old, by the loop's clock; 0: never
+	until    uint32 // when it is too old, in seconds of the loop's clock; 0: never
+	held     int32  // bytes of publishes that wait behind joins
+	pending  uint16 // rooms with joins that wait for a log
+	queued   uint16 // requests that wait so
+	refused  uint8  // by the rate limit, in a row: at most refusedMost
 	gone     bool
 }
 
@@ -97,21 +97,22 @@ const refusedMost = 100
 // spend counts n frames, of data or control, against the rates of the connection,
 // its user and its address.
 func (ses *session) spend(n int) {
-	set := ses.shard.gw.settings.Load()
+	s := ses.shard
+	set := s.gw.settings.Load()
 	over := metrics.LimitConnectionMessages
-	ses.wait = ses.messages.take(ses.shard.loop.Now(), int64(n), doubled(int64(set.Limits.MessagesPerSecond)))
-	if ses.wait == 0 {
-		ses.wait, over = ses.share(set, useMessages, n)
+	s.wait = ses.messages.take(s.loop.Now(), int64(n), doubled(int64(set.Limits.MessagesPerSecond)))
+	if s.wait == 0 {
+		s.wait, over = ses.share(set, useMessages, n)
 	}
-	if ses.wait > 0 {
+	if s.wait > 0 {
 		ses.overrun(over)
 	}
 }
 
 // overspent says how long the client has to wait, if it is over a rate.
 func (ses *session) overspent(bytes int) time.Duration {
-	if ses.wait > 0 {
-		return ses.wait
+	if wait := ses.shard.wait; wait > 0 {
+		return wait
 	}
 	set := ses.shard.gw.settings.Load()
 	over := metrics.LimitConnectionBytes

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"time"
+
 	"github.com/fanfare-ws/fanfare/internal/broker"
 	"github.com/fanfare-ws/fanfare/internal/frame"
 	"github.com/fanfare-ws/fanfare/internal/loop"
@@ -35,6 +37,7 @@ type shard struct {
 	leaving  []*loop.Conn         // to be sent away by a drain, the last first
 	sample   int                  // where the next sample of queues begins
 	relieved int64                // until when what relieve ended may still hold its queue
+	wait     time.Duration        // what the rate limit says of the frames just read
 
 	// Scratch.
 	decoder  protocol.Decoder

@@ -1,0 +1,22 @@
+package gateway
+
+import (
+	"testing"
+	"unsafe"
+)
+
+// What there are very many of, by the size classes of Go's allocator.
+func TestWhatThereAreManyOfIsSmall(t *testing.T) {
+	for _, tt := range []struct {
+		what      string
+		got, most uintptr
+	}{
+		{"a session", unsafe.Sizeof(session{}), 96},
+		{"a membership", unsafe.Sizeof(membership{}), 16},
+		{"a member", unsafe.Sizeof(member{}), 48},
+	} {
+		if tt.got > tt.most {
+			t.Errorf("%s has %d bytes, want at most %d", tt.what, tt.got, tt.most)
+		}
+	}
+}
