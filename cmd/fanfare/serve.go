@@ -95,6 +95,7 @@ func serve(load func() (*config.Config, error)) error {
 		}
 	})
 	besides.Go(func() { newReloader(r, s, files, load, hangups).run(beside) })
+	besides.Go(func() { tidy(beside) })
 
 	select {
 	case err = <-g.Failed():
