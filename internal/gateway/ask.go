@@ -37,15 +37,18 @@ type reply struct {
 var errQuestions = &protocol.Error{Code: protocol.Unavailable, Message: "too many requests are waiting"}
 
 // ask hands a question over.
-func (ses *session) ask(q question) {
-	hub := ses.shard.hub
-	hub.set.RequestQueue.Add(1)
+func (ses *session) ask(q question) { ses.shard.hub.ask(q) }
+
+// ask has a question answered. Any goroutine may call it.
+func (h *hub) ask(q question) {
+	h.set.RequestQueue.Add(1)
 	select {
-	case hub.requests <- q:
+	case h.requests <- q:
 	default:
-		hub.set.RequestQueue.Add(-1)
-		hub.set.RequestRefused.Inc()
-		ses.fail(q.asker().id, errQuestions)
+		h.set.RequestQueue.Add(-1)
+		h.set.RequestRefused.Inc()
+		a := q.asker()
+		a.session.shard.loop.Post(&reply{a, nil, errQuestions})
 	}
 }
 

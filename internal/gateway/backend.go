@@ -45,7 +45,19 @@ func (g *Gateway) Members(ctx context.Context, room, after string, limit int) (b
 	if g.people == nil {
 		return broker.Online{}, errNoPeople
 	}
-	return g.people.Online(ctx, room, after, limit)
+	g.settle(ctx, room)
+	return g.people.Online(ctx, room, after, limit) // with who has just joined here
+}
+
+// settle waits until the broker has been told who is in a room by this gateway.
+func (g *Gateway) settle(ctx context.Context, room string) {
+	done := make(chan struct{})
+	g.people.settle(g.hub.find(room), func() { close(done) })
+	select {
+	case <-done:
+	case <-ctx.Done():
+	case <-g.people.ctx.Done():
+	}
 }
 
 // Room is what is known of one room.
@@ -59,6 +71,7 @@ func (g *Gateway) Room(ctx context.Context, room string) (RoomInfo, error) {
 	if g.people == nil || !info.Class.Presence {
 		return info, nil
 	}
+	g.settle(ctx, room)
 	counts, err := g.people.OnlineCounts(ctx, []string{room})
 	if err != nil {
 		return info, err

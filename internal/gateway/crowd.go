@@ -14,7 +14,7 @@ import (
 
 const (
 	// presenceEvery is the least time between two presence events of a room, and
-	// between two times that the broker is told of its users.
+	// mostly between two times that the broker is told of its users: see spurts.
 	presenceEvery = 250 * time.Millisecond
 	// presencePerWatcher makes that longer where many are told: at most 20,000 frames
 	// a second for each room.

@@ -21,7 +21,8 @@ type membersRequest struct {
 }
 
 // askMembers hands a members request over. A page's cursor is the name of its last
-// user: who comes and goes meanwhile does not move the rest.
+// user: who comes and goes meanwhile does not move the rest. Who was told that they
+// joined is in the list.
 func (ses *session) askMembers(r *protocol.Request) {
 	name, after := ses.shard.roomName(r.Room), string(r.Cursor)
 	switch g := ses.shard.gw; {
@@ -32,12 +33,16 @@ func (ses *session) askMembers(r *protocol.Request) {
 	case after != "" && !protocol.ValidUser(after):
 		ses.fail(r.ID, errCursor)
 	default:
-		ses.ask(&membersRequest{ses.asking(r), name, after, r.Limit})
+		q := &membersRequest{ses.asking(r), name, after, r.Limit}
+		g.people.settle(g.hub.find(name), func() { g.hub.ask(q) })
 	}
 }
 
 func (r *membersRequest) read(ctx context.Context, h *hub) (payload []byte, problem *protocol.Error) {
-	page, err := r.session.shard.gw.Members(ctx, r.room, r.after, r.limit)
+	if h.people == nil {
+		return nil, errNoUsers
+	}
+	page, err := h.people.Online(ctx, r.room, r.after, r.limit)
 	if err != nil {
 		h.log.Debug("members not read", "error", err)
 		return nil, errNoUsers

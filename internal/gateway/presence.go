@@ -18,6 +18,9 @@ const (
 	sayMost  = 4096
 	sayRooms = 256
 	sayRetry = 250 * time.Millisecond
+	// presenceSoon is the least time between two times that the broker is told of a
+	// room's users: see spurts.
+	presenceSoon = 25 * time.Millisecond
 	// againMost is how many users may be unsaid while those are gathered that have to
 	// be said again.
 	againMost = 64 << 10
@@ -29,6 +32,7 @@ const (
 type presence struct {
 	ready   roomQueue      // rooms of which something is to be said
 	cooling lag[*hubRoom]  // of which something was said a moment ago
+	warming lag[*hubRoom]  // the same, of which more may be said soon
 	telling lag[*hubRoom]  // whose members were told something a moment ago
 	leaving lag[departure] // users who may come back
 	wake    chan struct{}  // one token when a lag has got its first
@@ -44,6 +48,7 @@ func newPresence() presence {
 	return presence{
 		ready:   roomQueue{wake: make(chan struct{}, 1)},
 		cooling: lag[*hubRoom]{after: presenceEvery},
+		warming: lag[*hubRoom]{after: presenceSoon},
 		telling: lag[*hubRoom]{after: presenceEvery},
 		leaving: lag[departure]{after: leaveGrace},
 		wake:    make(chan struct{}, 1),
@@ -167,6 +172,9 @@ func (p *people) say(s *statement) bool {
 	counts := &p.gw.cfg.Metrics.Users
 	for !p.said(s) {
 		counts.PresenceFailed.Add(s.count)
+		for _, r := range s.rooms {
+			settleAll(r.roster.unsettled())
+		}
 		select {
 		case <-p.ctx.Done():
 			return false
@@ -179,10 +187,37 @@ func (p *people) say(s *statement) bool {
 	counts.PresenceSaid.Add(s.count)
 	now := time.Now()
 	for _, r := range s.rooms {
-		r.roster.said()
+		done, soon := r.roster.said(monotonic())
 		p.put(p.presence.cooling.put(r, now))
+		if soon {
+			p.put(p.presence.warming.put(r, now))
+		}
+		settleAll(done)
 	}
 	return true
+}
+
+// settle has then be called once the broker knows who is in a room by this gateway,
+// as far as it can: at once where it does, by the caller, or soon, by another
+// goroutine. then must not wait.
+func (p *people) settle(r *hubRoom, then func()) {
+	if r == nil || p == nil {
+		then()
+		return
+	}
+	waits, soon := r.roster.settle(then)
+	if soon {
+		p.put(p.presence.warming.put(r, time.Now()))
+	}
+	if !waits {
+		then()
+	}
+}
+
+func settleAll(waiting []settling) {
+	for _, w := range waiting {
+		w.then()
+	}
 }
 
 func (p *people) said(s *statement) bool {
@@ -219,6 +254,9 @@ func (p *people) due(now time.Time) time.Duration {
 	for _, d := range c.leaving.take(now) {
 		p.queue(d.room, d.room.roster.over(d.user))
 	}
+	for _, r := range c.warming.take(now) {
+		p.queue(r, r.roster.warmed())
+	}
 	for _, r := range c.cooling.take(now) {
 		p.queue(r, r.roster.cooled())
 	}
@@ -231,7 +269,7 @@ func (p *people) due(now time.Time) time.Duration {
 		}
 	}
 	wait := time.Hour
-	for _, next := range []func() (time.Time, bool){c.leaving.next, c.cooling.next, c.telling.next} {
+	for _, next := range []func() (time.Time, bool){c.leaving.next, c.warming.next, c.cooling.next, c.telling.next} {
 		if at, ok := next(); ok {
 			wait = min(wait, at.Sub(now))
 		}

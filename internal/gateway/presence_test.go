@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -331,6 +332,51 @@ func TestMembersComeInPages(t *testing.T) {
 	c.fails(`{"type":"members","payload":{"room":"r"}}`, "unavailable", "")
 }
 
+// Who was told that they joined is in the list, whenever it is asked for, and over
+// HTTP too: however many have come a moment before.
+func TestTheListHasWhoHasJustJoined(t *testing.T) {
+	i := newIssuer(t)
+	s := run(t, listed, i.trusted, func(c *setup) { c.Loops = 2 })
+	want := []string{}
+	for n := range 20 {
+		name := fmt.Sprintf("user%02d", n)
+		want = append(want, name+":1")
+		c := s.connect(withToken(i.of(name)))
+		c.join("r", "")
+		c.send(`{"type":"members","request_id":"m","payload":{"room":"r"}}`)
+		if m := c.reply("m").Members; m.Count != n+1 || m.Users[n].User != name {
+			t.Fatalf("after %d have joined: %s", n+1, c.raw)
+		}
+		if info, err := s.gw.Room(t.Context(), "r"); err != nil || info.Members != n+1 {
+			t.Errorf("%+v, %v", info, err)
+		}
+		if got := s.users("r"); !slices.Equal(got, want) {
+			t.Errorf("%v", got)
+		}
+	}
+	g := s.dial()
+	g.join("r", "")
+	g.send(`{"type":"leave","request_id":"l","payload":{"room":"r"}}`)
+	g.reply("l")
+	if got := s.users("r"); !slices.Equal(got, want) {
+		t.Errorf("after a guest has left: %v", got)
+	}
+}
+
+// Who comes on one gateway is soon in the list on the others.
+func TestTheListOfAnotherGatewaySoonHasWhoJoined(t *testing.T) {
+	i := newIssuer(t)
+	_, one, two := runTwo(t, listed, i.trusted)
+	for n := range 6 {
+		one.connect(withToken(i.of(fmt.Sprint("user", n)))).join("r", "")
+	}
+	begun := time.Now()
+	two.untilUsers("r", "user0:1", "user1:1", "user2:1", "user3:1", "user4:1", "user5:1")
+	if said := one.metric("fanfare_presence_said_total"); said != 6 {
+		t.Errorf("%v users were said after %v", said, time.Since(begun))
+	}
+}
+
 // setPeopleAway has every question about users fail.
 func (b *tap) setPeopleAway() { b.memory().Close() }
 
@@ -541,16 +587,18 @@ func TestARosterTellsWhatIs(t *testing.T) {
 		r := &roster{depth: depth}
 		truth, grace := map[string]int{}, map[string]bool{}
 		told := map[string]int{}
-		state := "idle"
+		state, warm := "idle", false
+		now, steps, cools, warms, asked, answered := int64(0), 0, 0, false, 0, 0
 		queue := func(q bool) {
 			if q {
-				if state != "idle" {
+				if state != "idle" && !(state == "cooling" && warm) {
 					t.Fatalf("seed %d: queued while %s", seed, state)
 				}
-				state = "ready"
+				state, warm = "ready", false
 			}
 		}
 		step := func() {
+			steps++
 			user, guest := fmt.Sprint("u", rng.IntN(4)), false
 			if rng.IntN(3) == 0 {
 				user, guest = fmt.Sprint("g", rng.IntN(4)), true
@@ -585,6 +633,7 @@ func TestARosterTellsWhatIs(t *testing.T) {
 				return
 			}
 			users := r.take(1 + rng.IntN(3))
+			taken := r.taken
 			for fails = fails && rng.IntN(2) == 0; fails; fails = rng.IntN(2) == 0 {
 				for _, u := range users {
 					if rng.IntN(2) == 0 { // it was done, and the answer lost
@@ -597,23 +646,72 @@ func TestARosterTellsWhatIs(t *testing.T) {
 			for _, u := range users {
 				told[u.User] = u.Connections
 			}
-			r.said()
-			state = "cooling"
+			now += int64(rng.IntN(int(time.Second)))
+			done, soon := r.said(now)
+			settleAll(done)
+			cools++
+			warms = warms || soon
+			state, warm = "cooling", false
+			if r.told != taken {
+				t.Fatalf("seed %d: told up to %d of %d", seed, r.told, taken)
+			}
 		}
 		cool := func() {
-			if state == "cooling" {
+			if cools == 0 {
+				return
+			}
+			if cools--; cools == 0 && state == "cooling" {
 				state = "idle"
-				queue(r.cooled())
+			}
+			queue(r.cooled())
+		}
+		warmUp := func() {
+			if !warms {
+				return
+			}
+			if warms = false; state == "cooling" {
+				warm = true
+			}
+			queue(r.warmed())
+		}
+		// Who waits hears of it when all that was there is told.
+		settle := func() {
+			want := maps.Clone(truth)
+			for user := range grace {
+				delete(want, user) // who may or may not have been told
+			}
+			asked++
+			called, before := false, steps
+			then := func() {
+				called = true
+				answered++
+				for user, n := range want {
+					if steps == before && told[user] != n {
+						t.Errorf("seed %d: settled while %s has %d connections, told %d", seed, user, n, told[user])
+					}
+				}
+			}
+			waits, soon := r.settle(then)
+			if warms = warms || soon; !waits {
+				then()
+			}
+			if !called && r.noted == r.told {
+				t.Errorf("seed %d: it waits for nothing", seed)
 			}
 		}
 		for range 200 {
-			switch rng.IntN(4) {
+			switch rng.IntN(6) {
 			case 0:
 				speak(true)
 			case 1:
 				cool()
+			case 4:
+				warmUp()
+			case 5:
+				settle()
 			case 2:
 				for user := range grace {
+					steps++
 					delete(grace, user)
 					queue(r.over(user))
 				}
@@ -624,9 +722,13 @@ func TestARosterTellsWhatIs(t *testing.T) {
 		for user := range grace {
 			queue(r.over(user))
 		}
-		for range 100 {
+		for range 300 {
 			speak(false)
 			cool()
+			warmUp()
+		}
+		if asked != answered || r.waiting != nil {
+			t.Errorf("seed %d: %d waited and %d were called", seed, asked, answered)
 		}
 		for user, n := range truth {
 			if told[user] != n {

@@ -18,6 +18,20 @@ type roster struct {
 	unsaid map[string]remark // nil while all is said
 	delta  int               // what the room's known count lacks by what is unsaid
 	state  rosterState
+
+	noted, taken, told uint64 // remarks: all that were made; up to which all were taken to be told; and were told
+	says, cooledSays   uint64 // what was told so often, and so many of those a while ago
+	warm               bool   // while it cools: more may be told
+	warming            bool   // it will be asked whether more may be told
+	spurt              bucket // of what may be told without a pause
+	waiting            []settling
+}
+
+// settling waits until the broker has been told of the remarks up to one, or could
+// not be.
+type settling struct {
+	upTo uint64
+	then func()
 }
 
 // rosterState is what is being done about what is unsaid.
@@ -30,13 +44,22 @@ const (
 	rosterCooling             // was said a moment ago
 )
 
+// spurts is how often a room may be said after presenceSoon; else it is after
+// presenceEvery. A few who come one behind the other are on every gateway's list at
+// once, and a crowd that does costs no more.
+var spurts = rate{perSecond: 1, burst: 8}
+
+// settlingMost bounds who waits for one room.
+const settlingMost = 1024
+
 // remark is what the broker is to be told of a user, is being told, or was told a
 // moment ago.
 type remark struct {
 	connections int32
-	pending     bool // is to be told
-	told        bool // something of the user was told, or may have been
-	counted     bool // the room's count has the user, as far as is known
+	pending     bool   // is to be told
+	told        bool   // something of the user was told, or may have been
+	say         uint64 // when it was last told: see roster.says
+	counted     bool   // the room's count has the user, as far as is known
 }
 
 // lacks is what the room's count lacks of the user.
@@ -146,6 +169,7 @@ func (r *roster) note(user string, connections int, comes bool) (queue bool) {
 		return false
 	}
 	m.connections, m.pending = int32(connections), true
+	r.noted++
 	r.delta += m.lacks()
 	if r.unsaid == nil {
 		r.unsaid = make(map[string]remark)
@@ -159,10 +183,10 @@ func (r *roster) note(user string, connections int, comes bool) (queue bool) {
 
 // ready puts the roster among those that wait, if nothing is done about it yet.
 func (r *roster) ready() (queue bool) {
-	if r.state != rosterIdle {
+	if r.state != rosterIdle && !(r.state == rosterCooling && r.warm) {
 		return false
 	}
-	r.state = rosterReady
+	r.state, r.warm = rosterReady, false
 	return true
 }
 
@@ -180,12 +204,13 @@ func (r *roster) take(n int) (users []broker.UserConnections) {
 	r.state = rosterSaying
 	for user, m := range r.unsaid {
 		if len(users) == n {
-			break
+			return users
 		}
 		if m.pending {
 			users = append(users, r.tell(user, m))
 		}
 	}
+	r.taken = r.noted
 	return users
 }
 
@@ -199,34 +224,87 @@ func (r *roster) refresh(users []broker.UserConnections) {
 }
 
 func (r *roster) tell(user string, m remark) broker.UserConnections {
-	m.pending, m.told = false, true
+	m.pending, m.told, m.say = false, true, r.says+1
 	r.unsaid[user] = m
 	return broker.UserConnections{User: user, Connections: int(m.connections)}
 }
 
-// said: what was taken has been told.
-func (r *roster) said() {
+// said: what was taken has been told at now. Who waited for that is called, and soon
+// reports whether more may be told after presenceSoon.
+func (r *roster) said(now int64) (done []settling, soon bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.state = rosterCooling
+	r.state, r.told = rosterCooling, r.taken
+	r.says++
+	n := 0
+	for n < len(r.waiting) && r.waiting[n].upTo <= r.told {
+		n++
+	}
+	done = r.waiting[:n:n]
+	if r.waiting = r.waiting[n:]; len(r.waiting) == 0 {
+		r.waiting = nil
+	}
+	return done, (len(r.waiting) > 0 || r.spurt.take(now, 1, spurts) == 0) && r.warms()
 }
 
-// cooled forgets what was told, some time after it. It reports whether there is
-// more to be told, for which the room has to be queued.
+// warms says that it has to be asked whether more may be told.
+func (r *roster) warms() (first bool) {
+	first = !r.warming
+	r.warming = true
+	return first
+}
+
+// warmed lets more be told, though what was told is not forgotten yet. It reports
+// whether there is, for which the room has to be queued.
+func (r *roster) warmed() (queue bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.warming = false
+	if r.state != rosterCooling {
+		return false
+	}
+	r.warm = true
+	return r.noted > r.taken && r.ready()
+}
+
+// cooled forgets what was told, some time after it; it is owed for each said. It
+// reports whether there is more to be told, for which the room has to be queued.
 func (r *roster) cooled() (queue bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.state = rosterIdle
-	more := false
+	r.cooledSays++
 	for user, m := range r.unsaid {
-		if m.pending {
-			more = true
-			continue
+		if !m.pending && m.say <= r.cooledSays {
+			r.delta -= m.lacks()
+			r.forget(user)
 		}
-		r.delta -= m.lacks()
-		r.forget(user)
 	}
-	return more && r.ready()
+	if r.state != rosterCooling || r.cooledSays < r.says {
+		return false
+	}
+	r.state, r.warm = rosterIdle, false
+	return r.noted > r.taken && r.ready()
+}
+
+// settle has then be called once the broker was told of all that is noted by now,
+// or could not be. It returns false where there is nothing to wait for, or too many
+// wait. Where the room cools, soon asks for a look after presenceSoon.
+func (r *roster) settle(then func()) (waits, soon bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.noted == r.told || len(r.waiting) >= settlingMost {
+		return false, false
+	}
+	r.waiting = append(r.waiting, settling{r.noted, then})
+	return true, r.state == rosterCooling && r.warms()
+}
+
+// unsettled is who waits for what could not be told.
+func (r *roster) unsettled() (waiting []settling) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	waiting, r.waiting = r.waiting, nil
+	return waiting
 }
 
 // counted: these have come and gone, and the room's count is after it.
@@ -285,7 +363,7 @@ func (r *roster) end() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.depth.Add(-len(r.unsaid))
-	r.unsaid = nil
+	r.unsaid, r.waiting = nil, nil
 }
 
 // idle says whether nobody with a name is in it and nothing is to be told.
