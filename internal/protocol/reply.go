@@ -105,7 +105,8 @@ type Message struct {
 type Presence struct {
 	Room         string
 	Joined, Left []string
-	Count        int // of users in the room, after it
+	Count        int  // of users in the room, after it
+	Incomplete   bool // others may have come or left, too: the list has to be read to know
 }
 
 // GapReason says why messages were skipped.
@@ -273,6 +274,9 @@ func AppendPresence(dst []byte, p Presence) []byte {
 	dst = names(append(dst, `,"joined":`...), p.Joined)
 	dst = names(append(dst, `,"left":`...), p.Left)
 	dst = intMember(dst, `,"count":`, int64(p.Count))
+	if p.Incomplete {
+		dst = append(dst, `,"incomplete":true`...)
+	}
 	return append(dst, "}}"...)
 }
 

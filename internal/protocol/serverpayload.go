@@ -149,6 +149,9 @@ func (d *serverDecoder) presence(raw []byte, p *Presence) {
 			return d.strings(v, &p.Left)
 		case "count":
 			return count(v, &p.Count)
+		case "incomplete":
+			p.Incomplete = string(v) == "true"
+			return p.Incomplete || string(v) == "false"
 		}
 		return true
 	})

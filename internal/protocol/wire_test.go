@@ -58,6 +58,7 @@ func serverFrames() []serverFrame {
 	members := Members{Room: "lobby", Count: 3, Users: []Member{{"ada", 1}, {"Zoë", 2}}, Cursor: "Zo\"ë"}
 	last := Members{Room: "lobby", Count: 3, Users: []Member{{"李雷", 1}}}
 	presence := Presence{Room: "lobby", Joined: []string{"ada", "Zoë"}, Left: []string{"guest-1"}, Count: 3}
+	unsure := Presence{Room: "lobby", Count: 3, Incomplete: true}
 	registered := long
 	registered.User, registered.UsernameKey = "ada", "k1"
 	gap := Gap{Room: "lobby", Epoch: "e1", From: 18, To: 20, Reason: GapSlowConsumer}
@@ -103,6 +104,7 @@ func serverFrames() []serverFrame {
 		{AppendMessage(nil, &named), s("message", "", func(v *Server) { v.Message = named })},
 		{AppendPresence(nil, presence), s("presence", "", func(v *Server) { v.Presence = presence })},
 		{AppendPresence(nil, Presence{Room: "lobby"}), s("presence", "", func(v *Server) { v.Presence.Room = "lobby" })},
+		{AppendPresence(nil, unsure), s("presence", "", func(v *Server) { v.Presence = unsure })},
 		{AppendGap(nil, gap), s("gap", "", func(v *Server) { v.Gap = gap })},
 		{AppendReset(nil, reset), s("reset", "", func(v *Server) { v.Reset = reset })},
 		{AppendReconnect(nil, 1500*time.Millisecond, "drain"), s("reconnect", "", func(v *Server) {
@@ -159,7 +161,7 @@ func TestClientRefusesWhatIsNoServerFrame(t *testing.T) {
 		`{"type":"members","payload":{"users":{}}}`, `{"type":"members","payload":{"users":["ada"]}}`, `{"type":"members","payload":{"count":"1"}}`,
 		`{"type":"members","payload":{"users":[{"connections":null}]}}`, `{"type":"registered","payload":{"key":1}}`,
 		`{"type":"authenticated","payload":{"expires_at":"never"}}`, `{"type":"presence","payload":{"joined":"ada"}}`,
-		`{"type":"presence","payload":{"left":["ada",7]}}`, `{"type":"welcome","payload":{"username_key":7}}`,
+		`{"type":"presence","payload":{"left":["ada",7]}}`, `{"type":"presence","payload":{"incomplete":1}}`, `{"type":"welcome","payload":{"username_key":7}}`,
 		`{"type":"reset","payload":{"previous":null}}`, `{"type":"error","payload":{"code":1}}`, `{"type":"joined","payload":{"recovered":"yes"}}`,
 		`{"type":"echo","payload":` + strings.Repeat("[", 64) + strings.Repeat("]", 64) + `}`,
 	} {

@@ -170,7 +170,7 @@ func harmless(way, mutant string) bool {
 	switch what {
 	case "missing":
 		optional := []string{"request_id", "since", "last", "presence", "after", "before", "limit", "cursor", "event", "id", "key",
-			"recovered", "duplicate", "field", "retry_after_ms", "username_key", "expires_at"}
+			"recovered", "duplicate", "incomplete", "field", "retry_after_ms", "username_key", "expires_at"}
 		return slices.Contains(optional, member) || member == "version" && way == "client"
 	case `"…"`:
 		return slices.Contains([]string{"token", "connection", "gateway", "reason", "message", "from", "field"}, member)
