@@ -23,16 +23,21 @@ type People interface {
 	// Reap takes back what gateways said whose lease has run out: their users leave,
 	// their names are free, and their leavings are written as events. Each gateway
 	// calls it every few seconds; it does a bounded piece of work and is called
-	// again at once while more is true.
+	// again at once while more is true, also where there is an error: a part of the
+	// broker may be away.
 	Reap(ctx context.Context) (more bool, err error)
 }
 
 // Presence is who is in the rooms. A user is in a room once, however many
 // connections and gateways it is there by.
 type Presence interface {
+	// Parts is how many parts the rooms lie in that may be away each by itself, and
+	// Part the one of a room, from 0 on.
+	Parts() int
+	Part(room string) int
 	// SetPresence says how many connections users have in rooms on one gateway. The
 	// numbers are absolute, so that it may be said again, and after an error has to
-	// be. Calls of one gateway are done one after another.
+	// be. Calls of one gateway about rooms of one part are done one after another.
 	SetPresence(ctx context.Context, gateway string, rooms []RoomUsers) error
 	// Online is a page of a room's users, ascending by the bytes of their names,
 	// behind the user after ("": from the first).

@@ -111,7 +111,7 @@ func (g *Gateway) overload() *frame.Refusal {
 	switch {
 	case g.draining.Load():
 		return refuse(frame.ReasonDraining, "this gateway is going away")
-	case g.cfg.Broker.Ready() != nil:
+	case g.brokerReady() != nil:
 		return refuse(frame.ReasonNotReady, "this gateway is not ready")
 	case limits.Connections > 0 && g.Connections() >= limits.Connections:
 		return refuse(frame.ReasonConnections, "this gateway has all the connections it may have")

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -124,18 +125,41 @@ const revocationsEvery = 2 * time.Second
 
 // readRevocations keeps the table that of the broker, until ctx ends.
 func (g *Gateway) readRevocations(ctx context.Context) {
-	ticks := time.NewTicker(revocationsEvery)
-	defer ticks.Stop()
+	pause := time.NewTimer(0)
+	defer pause.Stop()
 	for {
-		if err := g.readRevocationsOnce(ctx); err != nil && ctx.Err() == nil {
-			g.cfg.Log.Debug("revocations not read", "error", err)
-		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticks.C:
+		case <-pause.C:
+		}
+		if err := g.readRevocationsOnce(ctx); err != nil && ctx.Err() == nil {
+			g.cfg.Log.Debug("revocations not read", "error", err)
+		}
+		pause.Reset(revocationsEvery)
+		if g.uninformed() {
+			pause.Reset(fillRetry)
 		}
 	}
+}
+
+var errUninformed = errors.New("what is revoked was not read yet")
+
+// uninformed says that the gateway has not heard yet what is revoked. It takes
+// nobody then: a token that was revoked while it was down would be let in.
+func (g *Gateway) uninformed() bool {
+	return g.people != nil && g.hub.remote != nil && !g.people.informed.Load()
+}
+
+// brokerReady says why the broker cannot be relied upon now.
+func (g *Gateway) brokerReady() error {
+	if err := g.cfg.Broker.Ready(); err != nil {
+		return err
+	}
+	if g.uninformed() {
+		return errUninformed
+	}
+	return nil
 }
 
 func (g *Gateway) readRevocationsOnce(ctx context.Context) error {
@@ -146,6 +170,7 @@ func (g *Gateway) readRevocationsOnce(ctx context.Context) error {
 		return err
 	}
 	g.revoked(rs...)
+	g.people.informed.Store(true)
 	return nil
 }
 

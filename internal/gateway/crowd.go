@@ -31,9 +31,12 @@ type crowd struct {
 	passes   atomic.Int32 // loops that are still telling the last event
 
 	mu           sync.Mutex
-	heard        uint64 // events, so that a read knows whether it is older than one
-	read         bool   // the count was read since it was stale
+	heard        uint64    // events, so that a read knows whether it is older than one
+	read         bool      // the count was read since it was stale
+	lost         bool      // who was told may lack some, which is to be told once it was read
+	looked       time.Time // when an event was heard, or the count read
 	joined, left map[string]struct{}
+	incomplete   bool      // others than these may have come or left
 	changed      bool      // something is to be told
 	cooling      bool      // an event is told, or was a moment ago
 	until        time.Time // not before that is the next one
@@ -45,9 +48,10 @@ func (c *crowd) hear(e *broker.PresenceEvent) (tell bool, dropped int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.heard++
+	c.looked = time.Now()
 	c.known.Store(int64(e.Count))
 	if c.watchers.Load() == 0 {
-		c.joined, c.left, c.changed = nil, nil, false
+		c.joined, c.left, c.changed, c.incomplete = nil, nil, false, false
 		return false, 0
 	}
 	for _, user := range e.Joined {
@@ -56,7 +60,7 @@ func (c *crowd) hear(e *broker.PresenceEvent) (tell bool, dropped int) {
 	for _, user := range e.Left {
 		dropped += move(user, &c.joined, &c.left)
 	}
-	c.changed = true
+	c.changed, c.incomplete = true, c.incomplete || dropped > 0
 	return c.begin(), dropped
 }
 
@@ -86,11 +90,12 @@ func move(user string, from, to *map[string]struct{}) (dropped int) {
 	return 0
 }
 
-// stale says that the count has to be read: an event may have been lost.
+// stale says that the count has to be read: an event may have been lost, and with
+// it who came or left.
 func (c *crowd) stale() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.read = false
+	c.read, c.lost = false, c.lost || c.watchers.Load() > 0
 }
 
 // wants says whether the count has to be read, and how many events were heard
@@ -102,19 +107,32 @@ func (c *crowd) wants() (heard uint64, ok bool) {
 }
 
 // counted takes in what was read after so many events. An event that came
-// meanwhile knows better. It reports whether the members are to be told.
+// meanwhile knows better. It reports whether the members are to be told: of a count
+// that is another than was heard, or that may be the same by chance.
 func (c *crowd) counted(count int, heard uint64) (tell bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.read = true
-	if c.heard != heard {
+	lost := c.lost
+	c.read, c.lost, c.looked = true, false, time.Now()
+	if c.heard == heard {
+		lost = c.known.Swap(int64(count)) != int64(count) || lost
+	}
+	if !lost || c.watchers.Load() == 0 {
 		return false
 	}
-	if was := c.known.Swap(int64(count)); was == int64(count) || c.watchers.Load() == 0 {
-		return false
-	}
-	c.changed = true
+	c.changed, c.incomplete = true, true
 	return c.begin()
+}
+
+// quiet says whether somebody is told of the room's users, and nothing was heard of
+// them nor read for so long; and how many events were heard before.
+func (c *crowd) quiet(now time.Time, least time.Duration) (heard uint64, ok bool) {
+	if c.watchers.Load() == 0 {
+		return 0, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.heard, c.read && now.Sub(c.looked) >= least
 }
 
 // cooled reports whether there is something to be told, or it is too early and
@@ -135,8 +153,9 @@ func (c *crowd) event(room string, now time.Time) []byte {
 	defer c.mu.Unlock()
 	e := protocol.Presence{
 		Room: room, Joined: slices.Sorted(maps.Keys(c.joined)), Left: slices.Sorted(maps.Keys(c.left)), Count: int(c.known.Load()),
+		Incomplete: c.incomplete,
 	}
-	c.joined, c.left, c.changed = nil, nil, false
+	c.joined, c.left, c.changed, c.incomplete = nil, nil, false, false
 	c.until = now.Add(max(presenceEvery, time.Duration(c.watchers.Load())*presencePerWatcher))
 	return framePresence(&e)
 }

@@ -37,7 +37,7 @@ func (g *Gateway) Checks() []Check {
 		h.checks = []Check{{Name: "accepting", OK: true, Since: now}, {Name: "broker", OK: true, Since: now}}
 	}
 	h.checks[0].see(draining)
-	h.checks[1].see(g.cfg.Broker.Ready())
+	h.checks[1].see(g.brokerReady())
 	return append([]Check(nil), h.checks...)
 }
 

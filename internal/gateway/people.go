@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fanfare-ws/fanfare/internal/broker"
@@ -18,6 +19,7 @@ type people struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 
+	informed  atomic.Bool // of what is revoked: see Gateway.uninformed
 	presence  presence
 	registry  *registry
 	lifecycle lifecycle
@@ -29,7 +31,7 @@ func newPeople(g *Gateway) *people {
 	if !ok {
 		return nil
 	}
-	p := &people{People: kept, gw: g, presence: newPresence(), registry: newRegistry(), lifecycle: lifecycle{wake: make(chan struct{}, 1)}}
+	p := &people{People: kept, gw: g, presence: newPresence(kept.Parts()), registry: newRegistry(), lifecycle: lifecycle{wake: make(chan struct{}, 1)}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -39,10 +41,15 @@ func (p *people) start() {
 		return
 	}
 	p.done.Go(func() { p.gw.readRevocations(p.ctx) })
-	p.done.Go(p.speak)
+	for i := range p.presence.ready {
+		p.done.Go(func() { p.speak(&p.presence.ready[i]) })
+	}
 	p.done.Go(p.pace)
 	p.done.Go(p.reap)
 	p.done.Go(p.chronicle)
+	if p.gw.hub.remote != nil {
+		p.done.Go(p.recountLoop)
+	}
 	for i := range p.registry.queues {
 		p.done.Go(func() { p.nameLoop(&p.registry.queues[i]) })
 	}
@@ -80,13 +87,13 @@ func (p *people) reap() {
 
 // reapOnce does a part of it, and returns true if there is more.
 func (p *people) reapOnce() bool {
-	ctx, cancel := context.WithTimeout(p.ctx, rangeWait)
+	ctx, cancel := context.WithTimeout(p.ctx, 2*rangeWait) // a part of the broker that is away takes one
 	defer cancel()
 	more, err := p.Reap(ctx)
 	if err != nil && p.ctx.Err() == nil {
 		p.gw.cfg.Log.Debug("dead gateways not reaped", "error", err)
 	}
-	return more && err == nil
+	return more
 }
 
 // again says all again: the broker has lost what it was told, or this gateway its

@@ -27,10 +27,11 @@ const (
 )
 
 // presence is how the broker hears of the users that are here, and how the members
-// of rooms hear of all. Two goroutines do it: one that waits for the broker, and
-// one that waits for the time.
+// of rooms hear of all. Goroutines do it: for each part of the broker one that waits
+// for it, so that a part that is away holds up no other, and one that waits for the
+// time.
 type presence struct {
-	ready   roomQueue      // rooms of which something is to be said
+	ready   []roomQueue    // rooms of which something is to be said, by the broker's part
 	cooling lag[*hubRoom]  // of which something was said a moment ago
 	warming lag[*hubRoom]  // the same, of which more may be said soon
 	telling lag[*hubRoom]  // whose members were told something a moment ago
@@ -44,9 +45,9 @@ type departure struct {
 	user string
 }
 
-func newPresence() presence {
+func newPresence(parts int) presence {
 	return presence{
-		ready:   roomQueue{wake: make(chan struct{}, 1)},
+		ready:   newRoomQueues(parts),
 		cooling: lag[*hubRoom]{after: presenceEvery},
 		warming: lag[*hubRoom]{after: presenceSoon},
 		telling: lag[*hubRoom]{after: presenceEvery},
@@ -60,6 +61,14 @@ type roomQueue struct {
 	mu    sync.Mutex
 	rooms []*hubRoom
 	wake  chan struct{} // one token while there are rooms
+}
+
+func newRoomQueues(n int) []roomQueue {
+	queues := make([]roomQueue, n)
+	for i := range queues {
+		queues[i].wake = make(chan struct{}, 1)
+	}
+	return queues
 }
 
 func (q *roomQueue) add(r *hubRoom) {
@@ -113,7 +122,7 @@ func (p *people) close(r *hubRoom, user string, guest bool) {
 
 func (p *people) queue(r *hubRoom, queue bool) {
 	if queue {
-		p.presence.ready.add(r)
+		p.presence.ready[p.Part(r.name)].add(r)
 	}
 }
 
@@ -135,15 +144,15 @@ type statement struct {
 	count int
 }
 
-// speak tells the broker of the users of rooms, as long as ctx lasts.
-func (p *people) speak() {
+// speak tells the broker of the users of rooms of one part, as long as ctx lasts.
+func (p *people) speak(ready *roomQueue) {
 	for {
 		select {
 		case <-p.ctx.Done():
 			return
-		case <-p.presence.ready.wake:
+		case <-ready.wake:
 		}
-		for s := p.gather(); len(s.rooms) > 0; s = p.gather() {
+		for s := gather(ready); len(s.rooms) > 0; s = gather(ready) {
 			if !p.say(&s) {
 				return
 			}
@@ -152,9 +161,9 @@ func (p *people) speak() {
 }
 
 // gather takes what waits to be said.
-func (p *people) gather() (s statement) {
+func gather(ready *roomQueue) (s statement) {
 	for s.count < sayMost && len(s.rooms) < sayRooms {
-		r := p.presence.ready.take()
+		r := ready.take()
 		if r == nil {
 			break
 		}

@@ -77,7 +77,7 @@ func (s *shard) tellSome() bool {
 }
 
 // tell sends a frame to a watcher, unless its socket takes nothing: then it gets the
-// newest count once it does.
+// newest count once it does, and hears that it does not know all.
 func (lr *localRoom) tell(w *watcher, frame []byte) {
 	c, counts := w.session.conn, lr.shard.m
 	if !c.Ready() {
@@ -97,5 +97,5 @@ func (ses *session) catchUp(m *membership) {
 		return
 	}
 	r := m.room.shared
-	m.room.tell(&m.room.watchers[m.watch-1], framePresence(&protocol.Presence{Room: r.name, Count: int(r.crowd.known.Load())}))
+	m.room.tell(&m.room.watchers[m.watch-1], framePresence(&protocol.Presence{Room: r.name, Count: int(r.crowd.known.Load()), Incomplete: true}))
 }

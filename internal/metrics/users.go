@@ -21,6 +21,7 @@ type Users struct {
 	PresenceFailed       Counter // users of whom it could not be told, at each attempt
 	PresenceHeard        Counter // events of rooms that are held here
 	PresenceNamesDropped Counter // beyond the bound of an event's lists
+	PresenceRepaired     Counter // rooms that were quiet, and had another count than was heard
 }
 
 // ControlMessage is what one gateway says to all.
@@ -78,6 +79,8 @@ var users = []series{
 		func(s *Set) *Counter { return &s.PresenceHeard }),
 	counter("fanfare_presence_names_dropped_total", "Names that did not fit into an event for members; its count is exact.",
 		func(s *Set) *Counter { return &s.PresenceNamesDropped }),
+	counter("fanfare_presence_repaired_total", "Quiet rooms that had another number of users than was heard: their members were told.",
+		func(s *Set) *Counter { return &s.PresenceRepaired }),
 	loopCounter("fanfare_presence_sent_total", "Presence events sent to members.", func(l *Loop) *Counter { return &l.PresenceSent }),
 	loopCounter("fanfare_presence_skipped_total", "Presence events not sent, as the member's socket took nothing; it gets the count once it does.",
 		func(l *Loop) *Counter { return &l.PresenceSkipped }),

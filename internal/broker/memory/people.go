@@ -36,6 +36,12 @@ func (b *Broker) usable(ctx context.Context) error {
 	return nil
 }
 
+// Parts implements broker.Presence: there is one.
+func (b *Broker) Parts() int { return 1 }
+
+// Part implements broker.Presence.
+func (b *Broker) Part(string) int { return 0 }
+
 // SetPresence implements broker.Presence.
 func (b *Broker) SetPresence(ctx context.Context, gateway string, rooms []broker.RoomUsers) error {
 	if err := b.usable(ctx); err != nil {

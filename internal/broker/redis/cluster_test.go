@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -195,4 +196,47 @@ func TestFollowsAFailoverOfTheCluster(t *testing.T) {
 		r.say(room, `"last"`)
 		eventually(t, "delivery to "+room, func() bool { return r.ear.has(room, `"last"`) })
 	}
+}
+
+// A node that is away, and has no replica, holds up nobody in the rooms of the
+// others: neither those who come, nor the leaving of a gateway that died.
+func TestANodeThatIsAwayHoldsUpNoOthersPeople(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	t.Parallel()
+	nodes := startCluster(t, 3, 0)
+	for _, n := range nodes {
+		n.do("config", "set", "cluster-require-full-coverage", "no")
+	}
+	r, rooms := clusterRig(t, nodes)
+	dead := newRig(t, Config{Mode: Cluster, Addresses: addresses(nodes), Partitions: 6})
+	for _, room := range rooms {
+		if err := dead.come("dead", room, "ghost"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dead.stands("dead", 500*time.Millisecond)
+	owner, _ := ownerOf(t, nodes, slot(tags(6)[0]))
+	var there []string
+	for i, room := range rooms {
+		if n, _ := ownerOf(t, nodes, slot(tags(6)[i])); n != owner {
+			there = append(there, room)
+		}
+	}
+	owner.kill()
+	if r.Part(rooms[0]) == r.Part(there[0]) || r.Parts() != len(rooms) {
+		t.Errorf("parts %d and %d of %d", r.Part(rooms[0]), r.Part(there[0]), r.Parts())
+	}
+	for _, room := range there {
+		if err := r.come("g", room, "ada"); err != nil {
+			t.Errorf("a room of another node: %v", err)
+		}
+	}
+	eventually(t, "the dead gateway's users have left", func() bool {
+		if _, err := r.Reap(t.Context()); err == nil {
+			t.Error("that a part could not be looked at is no error")
+		}
+		return !slices.ContainsFunc(there, func(room string) bool { return !slices.Equal(r.online(room), []string{"ada:1"}) })
+	})
 }

@@ -34,6 +34,12 @@ func (b *Broker) crowdArgs(n names, gateway, room string) []any {
 	return []any{gateway, room, n.channel(room), b.publish, max(0, b.cfg.Events)}
 }
 
+// Parts implements broker.Presence.
+func (b *Broker) Parts() int { return len(b.partitions()) }
+
+// Part implements broker.Presence.
+func (b *Broker) Part(room string) int { return b.partition(room) }
+
 // SetPresence implements broker.Presence: one script for each room, or for each part
 // of its users, in as few round trips as may be. Partitions are told beside each
 // other, so that one that is away holds up no other.

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -14,31 +15,31 @@ const (
 
 // Reap implements broker.People. Each step is a script that looks at the lease
 // itself, so that gateways which reap beside each other share the work, and one
-// that comes back has nothing taken that it said since.
+// that comes back has nothing taken that it said since. What is in partitions that
+// are away is left, and an error; the rest is done.
 func (b *Broker) Reap(ctx context.Context) (more bool, err error) {
 	calls := make([]*call, len(b.partitions()))
 	for i := range calls {
 		calls[i] = &call{partition: i, script: scriptLapsed, keys: b.fleetKeys(i)[:2]}
 	}
-	if err := b.runAll(ctx, calls); err != nil {
-		return false, fmt.Errorf("reap: %w", err)
-	}
+	errs := []error{b.runAll(ctx, calls)}
 	for i, c := range calls {
 		holders, _ := c.got.([]any)
+		if c.err != nil {
+			continue
+		}
 		for _, v := range holders {
 			holder, _ := v.(string)
 			if b.speaksFor(i, holder) {
 				continue // it is here, and will announce itself
 			}
 			part, err := b.reap(ctx, i, holder)
-			if err != nil {
-				return false, fmt.Errorf("reap %q: %w", gatewayOf(holder), err)
-			}
-			more = more || part
+			errs, more = append(errs, err), more || part && err == nil
 		}
 	}
-	if err := b.payOwed(ctx); err != nil {
-		return false, fmt.Errorf("reap: %w", err)
+	errs = append(errs, b.payOwed(ctx))
+	if err := errors.Join(errs...); err != nil {
+		return more, fmt.Errorf("reap: %w", err)
 	}
 	return more, nil
 }
