@@ -107,7 +107,8 @@ const (
 
 // whose says what counts as one.
 var whose = map[string]string{
-	"limits.user":    " Guests, who have no name, have the limits of their connection and address alone",
+	"limits.user": " Guests, who have no name, have the limits of their connection and address alone. A registered name is" +
+		" not counted here, as one connection has it at a time; it has limits of its own for what it does",
 	"limits.address": " In IPv6 a /64 is one",
 }
 

@@ -164,6 +164,7 @@ func (ses *session) become(c *caller) {
 	if c != nil {
 		s.expiries.add(c)
 	}
+	ses.recount()
 	if ses.user() == user {
 		return
 	}
@@ -173,5 +174,4 @@ func (ses *session) become(c *caller) {
 			s.gw.people.queue(r, r.roster.rename(user, ses.user(), was == nil, c == nil))
 		}
 	}
-	ses.recount()
 }

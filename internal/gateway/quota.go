@@ -61,7 +61,7 @@ func (s *shard) enterUser(ses *session) *frame.Refusal {
 	if ses.caller == nil || !limits.limited() {
 		return nil
 	}
-	b, over, wait := s.gw.users.enter(ses.caller.user, limits, monotonic())
+	b, over, wait := s.gw.users.enter(ses.caller.account(), limits, monotonic())
 	if b == nil {
 		s.m.Limited(userLimits[over])
 		return tooMany(userLimits[over], wait)
@@ -97,6 +97,16 @@ func (g *Gateway) leave(q *quota) {
 	}
 }
 
+// account is under what a caller's use is counted. One connection has a registered
+// name, so that of them there is no number to bound; and it proves nothing: it takes
+// nothing of a user of that name who has a token.
+func (c *caller) account() string {
+	if c.identity == nil {
+		return "name " + c.user // no user has a space
+	}
+	return c.user
+}
+
 func (ses *session) ownQuota() *quota {
 	if ses.quota == nil {
 		ses.quota = new(quota)
@@ -114,7 +124,7 @@ func (ses *session) meter(limits *Limits) *quota {
 		q.address.rooms.Add(int64(len(ses.rooms)))
 	}
 	if q.user == nil && ses.caller != nil && limits.User.limited() {
-		q.user = g.users.attach(ses.caller.user)
+		q.user = g.users.attach(ses.caller.account())
 		q.user.rooms.Add(int64(len(ses.rooms)))
 	}
 	return q
@@ -178,7 +188,7 @@ func (q *quota) leaveRoom() {
 // the connections there may be.
 func (ses *session) mayBecome(user string) *protocol.Error {
 	limits := Usage{Connections: ses.shard.gw.live().Limits.User.Connections}
-	if !limits.limited() || ses.caller != nil && ses.caller.user == user {
+	if !limits.limited() || ses.caller != nil && ses.caller.account() == user {
 		return nil
 	}
 	g := ses.shard.gw
@@ -212,8 +222,8 @@ func (ses *session) recount() {
 	case q == nil || q.user == nil:
 	case ses.caller == nil:
 		ses.countFor(nil)
-	case ses.caller.user != q.user.key:
-		ses.countFor(ses.shard.gw.users.attach(ses.caller.user))
+	case ses.caller.account() != q.user.key:
+		ses.countFor(ses.shard.gw.users.attach(ses.caller.account()))
 	}
 }
 
