@@ -85,13 +85,18 @@ type readiness struct {
 }
 
 // ready answers 200 while every check is passed, else 503; the body says which
-// is not, why, and since when.
-func (a Admin) ready(w http.ResponseWriter, _ *http.Request) {
+// is not, why, and since when. Asked with ?unready=404 it says 404 in place of 503,
+// which HAProxy takes for "no new connections, and leave those that there are": a
+// gateway that drains, or waits for its broker, keeps its clients.
+func (a Admin) ready(w http.ResponseWriter, r *http.Request) {
 	answer := readiness{Ready: true, Checks: a.Gateway.Checks()}
-	status := http.StatusOK
+	status, unready := http.StatusOK, http.StatusServiceUnavailable
+	if r.URL.RawQuery == "unready=404" {
+		unready = http.StatusNotFound
+	}
 	for _, c := range answer.Checks {
 		if !c.OK {
-			answer.Ready, status = false, http.StatusServiceUnavailable
+			answer.Ready, status = false, unready
 		}
 	}
 	writeJSON(w, status, answer)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -64,6 +65,18 @@ func TestReadinessSaysWhichCheckFailsAndSinceWhen(t *testing.T) {
 		}
 		if got := strings.TrimSpace(w.Body.String()); test.body != "" && got != test.body {
 			t.Errorf("body %s\nwant %s", got, test.body)
+		}
+	}
+}
+
+// HAProxy takes 404 for a server that gets nobody new and keeps whom it has.
+func TestAnUnreadyGatewayIs404ForWhoAsksSo(t *testing.T) {
+	for path, want := range map[string][2]int{"/readyz?unready=404": {200, 404}, "/readyz?unready=200": {200, 503}, "/readyz?unready": {200, 503}} {
+		for i, ok := range []bool{true, false} {
+			w := ask(admin(false, gateway.Check{Name: "broker", OK: ok}), "GET", path)
+			if w.Code != want[i] || !strings.Contains(w.Body.String(), fmt.Sprintf(`{"ready":%t,`, ok)) {
+				t.Errorf("%s: %d %s, want %d", path, w.Code, w.Body, want[i])
+			}
 		}
 	}
 }

@@ -123,6 +123,7 @@ func TestEveryDocumentedAnswerIsGiven(t *testing.T) {
 	want("GET", "/schemas/x", "", s.askAs("", "GET", "/schemas/none.json", ""), 404)
 	s.fake.err = broker.ErrUnavailable
 	want("GET", "/readyz", "", s.askAs("", "GET", "/readyz", ""), 503)
+	want("GET", "/readyz", "", s.askAs("", "GET", "/readyz?unready=404", ""), 404)
 
 	doc, err := openAPIParsed()
 	if err != nil {
