@@ -14,6 +14,7 @@
 //   - honest acks: what an acknowledgement names is what members received there
 //   - honest readiness: /readyz is false within 15 s of delivery not being proven,
 //     and true again within 15 s of its being proven
+//   - no right but those of deploy/redis: gateways are its user fanfare, in each mode
 //   - bounded memory, descriptors and goroutines
 //   - caught up within 10 s of the fault's end
 //

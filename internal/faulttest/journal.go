@@ -99,4 +99,5 @@ const (
 	notReady   = "readiness"
 	unbounded  = "unbounded"
 	sentAway   = "sent away"
+	noRight    = "right of redis"
 )

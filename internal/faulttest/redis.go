@@ -3,11 +3,36 @@ package faulttest
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 )
+
+// The gateways' user and its password, at servers and sentinels.
+const (
+	redisUser     = "fanfare"
+	redisPassword = "faults"
+)
+
+// rights is the line of a configuration that gives the gateways' user the rights that
+// it has in production, from a template in deploy/redis. The suite's own commands are
+// the default user's, who may do everything.
+func rights(template string) (string, error) {
+	cmd := exec.Command("sh", "../../deploy/redis/users.sh", "../../deploy/redis/"+template)
+	cmd.Env = append(os.Environ(), "REDIS_PASSWORD_FANFARE="+redisPassword)
+	lines, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("make users of %s: %w", template, err)
+	}
+	for line := range strings.Lines(string(lines)) {
+		if strings.HasPrefix(line, "user "+redisUser+" ") {
+			return strings.TrimSpace(line), nil
+		}
+	}
+	return "", fmt.Errorf("no user %s in %s", redisUser, template)
+}
 
 // redisServer is one redis-server process, or a sentinel.
 type redisServer struct {
@@ -17,9 +42,30 @@ type redisServer struct {
 
 func (r *redisServer) addr() string { return local(r.port) }
 
-// newRedis makes a redis-server with the lines as its configuration. It is not
-// started.
+// newRedis makes a redis-server with the lines as its configuration, which gateways
+// use as their user. It is not started.
 func newRedis(dir, name string, lines ...string) (*redisServer, error) {
+	user, err := rights("users.template")
+	if err != nil {
+		return nil, err
+	}
+	return newProgram(dir, name, append(lines, user)...)
+}
+
+// newSentinel makes a sentinel.
+func newSentinel(dir, name string, lines ...string) (*redisServer, error) {
+	user, err := rights("sentinel-users.template")
+	if err != nil {
+		return nil, err
+	}
+	s, err := newProgram(dir, name, append(lines, user)...)
+	if err == nil {
+		s.args = append(s.args, "--sentinel")
+	}
+	return s, err
+}
+
+func newProgram(dir, name string, lines ...string) (*redisServer, error) {
 	r := &redisServer{port: freePort()}
 	r.name, r.dir = name, filepath.Join(dir, name)
 	if err := os.MkdirAll(r.dir, 0o755); err != nil {
@@ -43,6 +89,27 @@ func (r *redisServer) run() error {
 		v, err := ask(r.addr(), "PING")
 		return err == nil && v == "PONG"
 	})
+}
+
+// refused tells what the gateways' user was refused. The settings of Redis are not
+// its business: a gateway that may see them looks at them once.
+func (r *redisServer) refused() (found []violation) {
+	v, err := ask(r.addr(), "ACL", "LOG", "128")
+	entries, _ := v.([]reply)
+	for _, e := range entries {
+		fields, _ := e.([]reply)
+		said := make(map[reply]reply)
+		for i := 0; i+1 < len(fields); i += 2 {
+			said[fields[i]] = fields[i+1]
+		}
+		if said["username"] == redisUser && said["object"] != "config|get" {
+			found = append(found, violation{noRight, fmt.Sprintf("%s refused gateways the %v %v", r.name, said["reason"], said["object"])})
+		}
+	}
+	if err != nil {
+		found = append(found, violation{noRight, fmt.Sprintf("%s does not say whom it refused: %v", r.name, err)})
+	}
+	return found
 }
 
 // forget deletes what it wrote to disk. It must not be running.
@@ -90,9 +157,12 @@ func (w *world) behindProxies(r *redisServer) error {
 		}
 		w.proxies = append(w.proxies, p)
 	}
-	w.flags = func(i int) []string { return []string{"--redis-url", "redis://" + w.proxies[i].addr()} }
+	w.flags = func(i int) []string { return []string{"--redis-url", redisURL(w.proxies[i].addr())} }
 	return nil
 }
+
+// redisURL is that of the gateways' user.
+func redisURL(addr string) string { return "redis://" + redisUser + ":" + redisPassword + "@" + addr }
 
 const masterName = "hub"
 
@@ -111,13 +181,12 @@ func sentinel(w *world) error {
 	}
 	var addrs []string
 	for i := range 3 {
-		s, err := newRedis(w.dir, fmt.Sprintf("sentinel%d", i), fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 2", masterName, master.port),
+		s, err := newSentinel(w.dir, fmt.Sprintf("sentinel%d", i), fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 2", masterName, master.port),
 			// A sentinel connects anew once in a second: with less it finds the new master down.
 			"sentinel down-after-milliseconds "+masterName+" 2000", "sentinel failover-timeout "+masterName+" 10000")
 		if err != nil {
 			return err
 		}
-		s.args = append(s.args, "--sentinel")
 		w.redis = append(w.redis, s)
 		if err := s.run(); err != nil {
 			return err
@@ -125,7 +194,8 @@ func sentinel(w *world) error {
 		addrs = append(addrs, s.addr())
 	}
 	w.flags = func(int) []string {
-		return []string{"--redis-mode", "sentinel", "--redis-sentinel-master", masterName, "--redis-addresses", strings.Join(addrs, ",")}
+		return []string{"--redis-url", redisURL(master.addr()), "--redis-mode", "sentinel", "--redis-sentinel-master", masterName,
+			"--redis-addresses", strings.Join(addrs, ","), "--redis-sentinel-username", redisUser, "--redis-sentinel-password", redisPassword}
 	}
 	return until(startWait, "sentinels know each other and the replica", func() bool {
 		for _, a := range addrs {
@@ -193,7 +263,7 @@ func (w *world) cluster(n, replicas int) error {
 		return fmt.Errorf("create the cluster: %w: %s", create.err, create.tail(2000))
 	}
 	w.flags = func(int) []string {
-		return []string{"--redis-mode", "cluster", "--redis-addresses", strings.Join(addrs, ",")}
+		return []string{"--redis-url", redisURL(addrs[0]), "--redis-mode", "cluster", "--redis-addresses", strings.Join(addrs, ",")}
 	}
 	return until(startWait, "cluster is whole", func() bool {
 		for _, r := range w.redis {

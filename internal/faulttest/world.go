@@ -262,6 +262,11 @@ func (w *world) judge() result {
 		}
 		r.violations = append(r.violations, judgeReadiness(m.samples, x, w.end)...)
 	}
+	for _, s := range w.redis {
+		if s.running() {
+			r.violations = append(r.violations, s.refused()...)
+		}
+	}
 	for _, g := range w.gateways {
 		if err := g.end(drainTime + 10*time.Second); err != nil {
 			r.violations = append(r.violations, violation{unbounded, fmt.Sprintf("%s ended with: %v", g.name, err)})

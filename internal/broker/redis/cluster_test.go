@@ -64,9 +64,10 @@ func TestContractOfSeveralGatewaysOnACluster(t *testing.T) {
 
 func newOnCluster(t *testing.T) brokertest.New {
 	nodes := startCluster(t, 3, 0)
+	address := restrict(t, nodes...)
 	return func(t *testing.T, o brokertest.Options) broker.Broker {
 		return proven{t, mustNew(t, Config{
-			Mode: Cluster, Addresses: addresses(nodes), Partitions: 8, Prefix: o.Store,
+			URL: address, Mode: Cluster, Addresses: addresses(nodes), Partitions: 8, Prefix: "fanfare:" + o.Store,
 			Bounds: o.Bounds, DedupWindow: o.DedupWindow, Queue: o.Queue, Events: o.Events,
 		})}
 	}
@@ -108,7 +109,7 @@ func ownerOf(t testing.TB, nodes []*server, slot int) (owner *server, id string)
 // clusterRig is a broker on a Cluster and a room of each partition.
 func clusterRig(t *testing.T, nodes []*server) (*rig, []string) {
 	t.Helper()
-	r := newRig(t, Config{Mode: Cluster, Addresses: addresses(nodes), Partitions: 6})
+	r := newRig(t, Config{URL: restrict(t, nodes...), Mode: Cluster, Addresses: addresses(nodes), Partitions: 6})
 	rooms := make([]string, 6)
 	for i, found := 0, 0; found < len(rooms); i++ {
 		room := fmt.Sprint("room", i)
@@ -155,6 +156,8 @@ func TestFollowsASlotThatMoves(t *testing.T) {
 	last := r.say(room, `"last"`)
 	eventually(t, "delivery", func() bool { return r.ear.has(room, `"last"`) })
 	seq := before.Seq
+	r.Unsubscribe(rooms[1])
+	eventually(t, "all rights are used that are for clusters", func() bool { return len(unused(t, ofClusters, nodes...)) == 0 })
 	for name, res := range map[string]broker.Result{"during": during, "moved": moved} {
 		if res.Err == nil {
 			seq++

@@ -17,9 +17,10 @@ func TestContractOfSeveralGatewaysStandalone(t *testing.T) {
 
 func newStandalone(t *testing.T) brokertest.New {
 	s := startServer(t)
+	address := restrict(t, s)
 	return func(t *testing.T, o brokertest.Options) broker.Broker {
 		return proven{t, mustNew(t, Config{
-			URL: s.url(), Prefix: o.Store, Bounds: o.Bounds, DedupWindow: o.DedupWindow, Queue: o.Queue, Events: o.Events,
+			URL: address, Prefix: "fanfare:" + o.Store, Bounds: o.Bounds, DedupWindow: o.DedupWindow, Queue: o.Queue, Events: o.Events,
 		})}
 	}
 }

@@ -16,15 +16,16 @@ import (
 )
 
 // startSentinels has three sentinels watch a master, under the name hub, and waits
-// until they could fail it over.
-func startSentinels(t *testing.T, master *server) []string {
+// until they could fail it over. Lines are more of their configuration.
+func startSentinels(t *testing.T, master *server, lines ...string) []string {
 	t.Helper()
 	var all []string
 	for range 3 {
 		dir, port := t.TempDir(), freePort(t)
 		file := filepath.Join(dir, "sentinel.conf")
 		text := fmt.Sprintf("port %d\nbind 127.0.0.1\ndir %s\nsentinel monitor hub 127.0.0.1 %d 2\n"+
-			"sentinel down-after-milliseconds hub 1000\nsentinel failover-timeout hub 5000\n", port, dir, master.port)
+			"sentinel down-after-milliseconds hub 1000\nsentinel failover-timeout hub 5000\n", port, dir, master.port) +
+			strings.Join(lines, "\n") + "\n"
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -52,17 +53,32 @@ func startSentinels(t *testing.T, master *server) []string {
 	return all
 }
 
+// Everyone has the rights of deploy/redis and no more: gateways at the servers and at
+// the sentinels, sentinels at the servers and at each other, replicas.
 func TestFollowsAFailoverOfSentinel(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes ten seconds and more")
 	}
 	t.Parallel()
 	master := startServer(t)
-	replica := startServer(t, "--replicaof", "127.0.0.1 "+strconv.Itoa(master.port))
+	address := restrict(t, master)
+	others := []string{"sentinel", "replica"}
+	for _, user := range others {
+		master.user("users.template", user)
+	}
+	replica := startServer(t, "--replicaof", "127.0.0.1 "+strconv.Itoa(master.port), "--masteruser", "replica", "--masterauth", password)
+	restrict(t, replica)
+	for _, user := range others {
+		replica.user("users.template", user)
+	}
 	eventually(t, "the replica is in step", func() bool {
 		return strings.Contains(replica.conn.Info(context.Background(), "replication").Val(), "master_link_status:up")
 	})
-	r := newRig(t, Config{Mode: Sentinel, Addresses: startSentinels(t, master), SentinelMaster: "hub"})
+	sentinels := startSentinels(t, master, "sentinel auth-user hub sentinel", `sentinel auth-pass hub "`+password+`"`,
+		"sentinel sentinel-user sentinel", `sentinel sentinel-pass "`+password+`"`,
+		"user sentinel "+strings.Join(rules(t, "sentinel-users.template", "sentinel"), " "),
+		"user fanfare "+strings.Join(rules(t, "sentinel-users.template", "fanfare"), " "))
+	r := newRig(t, Config{URL: address, Mode: Sentinel, Addresses: sentinels, SentinelMaster: "hub", SentinelUsername: "fanfare", SentinelPassword: password})
 	r.subscribe("a")
 	r.ready()
 	first := r.say("a", `1`)
@@ -80,4 +96,14 @@ func TestFollowsAFailoverOfSentinel(t *testing.T) {
 	eventually(t, "subscribed again", func() bool { return r.ear.times("a") > 1 })
 	r.say("a", `3`)
 	eventually(t, "delivery", func() bool { return r.ear.has("a", `3`) })
+	for _, user := range others {
+		replica.refused(user)
+	}
+	for _, addr := range sentinels {
+		s := &server{t: t, conn: goredis.NewClient(&goredis.Options{Addr: addr, Protocol: 2, DisableIdentity: true})}
+		s.port, _ = strconv.Atoi(addr[strings.LastIndexByte(addr, ':')+1:])
+		s.refused("fanfare")
+		s.refused("sentinel")
+		s.conn.Close()
+	}
 }
