@@ -89,6 +89,7 @@ var edges = map[string][]string{
 
 	"internal/archtest":    {},
 	"internal/certtest":    {},
+	"internal/deploytest":  {},
 	"internal/foreigntest": {},
 	// Tests alone: clients that speak the protocol, and what they are held to.
 	"internal/faulttest":   {"internal/frame", "internal/protocol"},
@@ -110,6 +111,8 @@ var testEdges = map[string][]string{
 	"loadtest/internal/report":  {"loadtest/internal/account", "loadtest/internal/plan"},
 	"loadtest/internal/team":    {"internal/poll", "loadtest/internal/faulty"},
 	// The floor uses the same system calls.
+	// Clients through the balancers.
+	"internal/deploytest":  {"internal/client"},
 	"internal/fanoutbench": {"internal/certtest", "internal/frame", "internal/poll", "internal/protocol"},
 	// The calls, before a whole gateway.
 	"internal/api":  {"internal/broker/memory", "internal/room"},
