@@ -1,6 +1,7 @@
 package api
 
 import (
+	"container/list"
 	"log/slog"
 	"net"
 	"net/http"
@@ -24,22 +25,33 @@ func NewAdminServer(h http.Handler, log *slog.Logger) *http.Server {
 		IdleTimeout:    2 * time.Minute,
 		MaxHeaderBytes: 16 << 10,
 		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		ConnState:      waits,
 	}
 }
 
-// ListenAdmin listens for the admin port. One connection too many is closed.
+// ListenAdmin listens for the admin port. Where there are too many connections,
+// the one that has asked for nothing for longest makes room: backends keep many
+// that they do not use, and who looks whether the gateway is alive must not find
+// the door shut for them. Only while all are being answered a new one is closed.
 func ListenAdmin(address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, err
 	}
-	return &boundedListener{Listener: l, slots: make(chan struct{}, maxAdminConnections)}, nil
+	return newBoundedListener(l, maxAdminConnections), nil
 }
 
 // boundedListener has no more connections open than slots.
 type boundedListener struct {
 	net.Listener
 	slots chan struct{}
+
+	mu      sync.Mutex
+	waiting *list.List // of *boundedConn that ask for nothing, for longest first
+}
+
+func newBoundedListener(l net.Listener, most int) *boundedListener {
+	return &boundedListener{Listener: l, slots: make(chan struct{}, most), waiting: list.New()}
 }
 
 func (l *boundedListener) Accept() (net.Conn, error) {
@@ -48,23 +60,71 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
+		if l.enter() {
+			return &boundedConn{Conn: c, listener: l}, nil
+		}
+		_ = c.Close()
+	}
+}
+
+// enter takes a slot, if need be that of a connection that waits.
+func (l *boundedListener) enter() bool {
+	for {
 		select {
 		case l.slots <- struct{}{}:
-			return &boundedConn{Conn: c, slots: l.slots}, nil
+			return true
 		default:
-			_ = c.Close()
 		}
+		l.mu.Lock()
+		first := l.waiting.Front()
+		l.mu.Unlock()
+		if first == nil {
+			return false
+		}
+		_ = first.Value.(*boundedConn).Close() // gives its slot back
 	}
 }
 
 // boundedConn gives its slot back once.
 type boundedConn struct {
 	net.Conn
-	slots chan struct{}
-	once  sync.Once
+	listener *boundedListener
+	place    *list.Element // among those that wait; guarded by the listener's mu
+	closed   bool          // likewise
 }
 
 func (c *boundedConn) Close() error {
-	c.once.Do(func() { <-c.slots })
+	l := c.listener
+	l.mu.Lock()
+	if !c.closed {
+		c.closed = true
+		c.leave()
+		<-l.slots
+	}
+	l.mu.Unlock()
 	return c.Conn.Close()
+}
+
+// leave takes it from those that wait.
+func (c *boundedConn) leave() {
+	if c.place != nil {
+		c.listener.waiting.Remove(c.place)
+		c.place = nil
+	}
+}
+
+// waits is told by net/http what a connection does: one that is active has sent a
+// byte of a request that is not answered yet.
+func waits(conn net.Conn, state http.ConnState) {
+	c, ok := conn.(*boundedConn)
+	if !ok {
+		return
+	}
+	l := c.listener
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c.leave()
+	if !c.closed && (state == http.StateNew || state == http.StateIdle) {
+		c.place = l.waiting.PushBack(c)
+	}
 }

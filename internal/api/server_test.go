@@ -9,52 +9,113 @@ import (
 	"time"
 )
 
-// One connection too many is closed, and takes nobody's place.
-func TestTheAdminPortHoldsSoManyConnections(t *testing.T) {
+// adminPort serves with room for so many connections. idle waits until so many ask
+// for nothing: the answer is there before its connection is one of them.
+func adminPort(t *testing.T, most int, answer http.HandlerFunc) (dial func() net.Conn, idle func(n int)) {
+	t.Helper()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &boundedListener{Listener: inner, slots: make(chan struct{}, 2)}
-	server := NewAdminServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), slog.New(slog.DiscardHandler))
+	server := NewAdminServer(answer, slog.New(slog.DiscardHandler))
 	served := make(chan error, 1)
+	l := newBoundedListener(inner, most)
 	go func() { served <- server.Serve(l) }()
 	t.Cleanup(func() {
 		_ = server.Close()
 		<-served
 	})
-	// ask tells whether a connection is answered.
-	ask := func(c net.Conn) bool {
-		_ = c.SetDeadline(time.Now().Add(patience))
-		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-		n, _ := c.Read(make([]byte, 512))
-		return n > 0
-	}
-	dial := func() net.Conn {
+	dial = func() net.Conn {
 		c, err := net.Dial("tcp", inner.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { c.Close() })
+		_ = c.SetDeadline(time.Now().Add(patience))
 		return c
 	}
+	idle = func(n int) {
+		t.Helper()
+		now := func() int {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return l.waiting.Len()
+		}
+		for deadline := time.Now().Add(patience); now() != n; <-time.After(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d connections ask for nothing, want %d", now(), n)
+			}
+		}
+	}
+	return dial, idle
+}
+
+func say(c net.Conn, path string) {
+	_, _ = io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n")
+}
+
+func answered(c net.Conn) bool {
+	n, _ := c.Read(make([]byte, 512))
+	return n > 0
+}
+
+func asked(c net.Conn) bool {
+	say(c, "/")
+	return answered(c)
+}
+
+// A connection that is kept and not used takes nobody's place.
+func TestAnIdleConnectionOfTheAdminPortMakesRoom(t *testing.T) {
+	dial, idle := adminPort(t, 3, func(http.ResponseWriter, *http.Request) {})
+	silent, first, second := dial(), dial(), dial()
+	for _, c := range []net.Conn{first, second, first} { // of these second is idle for longer
+		idle(3)
+		if !asked(c) {
+			t.Fatal("one of three is not answered")
+		}
+	}
+	for i, gone := range []net.Conn{silent, second} {
+		idle(3)
+		if !asked(dial()) {
+			t.Errorf("connection %d is not answered, for those that ask for nothing", 4+i)
+		}
+		if asked(gone) {
+			t.Errorf("not the connection that was silent for longest has made room for connection %d", 4+i)
+		}
+	}
+	if !asked(first) {
+		t.Error("who asked last is not answered any more")
+	}
+}
+
+// While all are being answered, one connection too many is closed.
+func TestTheAdminPortHoldsSoManyConnections(t *testing.T) {
+	busy, free := make(chan struct{}), make(chan struct{})
+	dial, idle := adminPort(t, 2, func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/long" {
+			busy <- struct{}{}
+			<-free
+		}
+	})
 	held := []net.Conn{dial(), dial()}
 	for _, c := range held {
-		if !ask(c) {
-			t.Fatal("one of two is not answered")
-		}
+		say(c, "/long")
+		<-busy
 	}
-	if ask(dial()) {
+	if asked(dial()) {
 		t.Error("a third is answered")
 	}
-	held[0].Close()
-	for deadline := time.Now().Add(patience); !ask(dial()); <-time.After(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("a connection that has gone keeps its place")
+	close(free)
+	for _, c := range held {
+		if !answered(c) {
+			t.Error("who was there is not answered")
 		}
 	}
-	if !ask(held[1]) {
-		t.Error("who was there is not answered any more")
+	idle(2)
+	held[0].Close()
+	idle(1)
+	if !asked(dial()) || !asked(held[1]) {
+		t.Error("a connection that has gone keeps its place")
 	}
 }
 
