@@ -381,13 +381,18 @@ func TestKeysAreReloaded(t *testing.T) {
 	if status, _, text := p.call("GET", "/rooms/a", ""); status != 200 {
 		t.Errorf("after: %d %s", status, text)
 	}
-	write(t, file, "- {name: a, key: short, allow: [read]}\n")
+	write(t, file, "- {name: a, key: '', allow: [read]}\n")
 	p.hangUp()
 	p.reloads("failed", 1)
 	if status, _, text := p.call("GET", "/rooms/a", ""); status != 200 {
 		t.Errorf("after a bad file: %d %s", status, text)
 	}
-	if strings.Contains(p.log.String(), apiKey) {
+	// A short key counts, and its owner is told.
+	write(t, file, "- {name: b, key: "+apiKey+", allow: [read]}\n- {name: shorty, key: kq7zv, allow: [read]}\n")
+	p.hangUp()
+	p.reloads("applied", 2)
+	p.logs("level=WARN", "an API key is short", "name=shorty")
+	if log := p.log.String(); strings.Contains(log, apiKey) || strings.Contains(log, "kq7zv") {
 		t.Error("a key is logged")
 	}
 }

@@ -31,6 +31,9 @@ func newSettings(c *config.Config, before *settings, set *metrics.Set, log *slog
 	if err != nil {
 		return nil, err
 	}
+	for _, name := range keys.Short() {
+		log.Warn("an API key is short: let it have 16 characters or more, such as of openssl rand -base64 32", "name", name)
+	}
 	certificate, err := newCertificate(c, before, log)
 	if err != nil {
 		return nil, err

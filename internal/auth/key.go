@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -35,6 +34,7 @@ type Key struct {
 	Name   string
 	Allow  Allow
 	digest [sha256.Size]byte
+	short  bool
 }
 
 // may is what a key decides about a room: reading is joining too.
@@ -45,7 +45,9 @@ func (k *Key) may(v Verb) bool {
 	return k.Allow.Has(AllowRead)
 }
 
-const minKey = 16 // characters
+// fairKey is how many characters a key should have: as many that nobody can guess
+// are 80 bits or more.
+const fairKey = 16
 
 // Keys are the API keys of a file. A nil *Keys has none.
 type Keys struct {
@@ -71,20 +73,24 @@ func (ks *Keys) Check(bearer string) *Key {
 	return &ks.keys[found]
 }
 
-// Names are those of the keys, in the order of the file.
-func (ks *Keys) Names() []string {
+// Short are the names of the keys that are shorter than they should be, in the
+// order of the file. They count: how much a key has to withstand is its owner's
+// to know.
+func (ks *Keys) Short() (names []string) {
 	if ks == nil {
 		return nil
 	}
-	names := make([]string, len(ks.keys))
 	for i := range ks.keys {
-		names[i] = ks.keys[i].Name
+		if ks.keys[i].short {
+			names = append(names, ks.keys[i].Name)
+		}
 	}
 	return names
 }
 
-// LoadKeys reads API keys from YAML, a list of {name, key, allow}. Errors have
-// the file's line and never a key.
+// LoadKeys reads API keys from YAML, a list of {name, key, allow}. A name may have
+// several keys, so that one can be changed for another. Errors have the file's line
+// and never a key.
 func LoadKeys(file string) (*Keys, error) {
 	text, err := readKeyFile(file)
 	if err != nil {
@@ -136,9 +142,6 @@ func parseKeys(text []byte) (*Keys, error) {
 			return nil, err
 		}
 		for i := range ks.keys {
-			if ks.keys[i].Name == k.Name {
-				return nil, lineError(item, "a second key is named %q", k.Name)
-			}
 			if ks.keys[i].digest == k.digest {
 				return nil, lineError(item, "%q has the same key as %q", k.Name, ks.keys[i].Name)
 			}
@@ -170,7 +173,7 @@ func parseKey(item ast.Node) (Key, error) {
 		case "name":
 			k.Name, err = parseKeyName(e.Value)
 		case "key":
-			k.digest, err = parseKeySecret(e.Value)
+			err = k.parseSecret(e.Value)
 		case "allow":
 			k.Allow, err = parseAllow(e.Value)
 		default:
@@ -201,18 +204,16 @@ func parseKeyName(node ast.Node) (string, error) {
 	return "", lineError(node, "name: want 1 to %d letters, digits and _ - . @, as for a user", protocol.MaxUser)
 }
 
-func parseKeySecret(node ast.Node) (digest [sha256.Size]byte, err error) {
+func (k *Key) parseSecret(node ast.Node) error {
 	s, ok := node.(*ast.StringNode)
 	if !ok {
-		return digest, lineError(node, "key: want a text (in quotes, where it looks like a number)")
+		return lineError(node, "key: want a text (in quotes, where it looks like a number)")
 	}
-	if n := utf8.RuneCountInString(s.Value); n < minKey {
-		return digest, lineError(node, "key: %d characters; want %d or more, such as of: openssl rand -base64 32", n, minKey)
+	if s.Value == "" || strings.ContainsFunc(s.Value, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return lineError(node, "key: want characters of ASCII without spaces, which a header can carry, such as of: openssl rand -base64 32")
 	}
-	if strings.ContainsFunc(s.Value, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return digest, lineError(node, "key: want characters of ASCII without spaces, which a header can carry")
-	}
-	return sha256.Sum256([]byte(s.Value)), nil
+	k.digest, k.short = sha256.Sum256([]byte(s.Value)), len(s.Value) < fairKey
+	return nil
 }
 
 func parseAllow(node ast.Node) (Allow, error) {

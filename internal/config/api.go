@@ -12,7 +12,7 @@ type API struct {
 func (c *Config) apiOptions() []option {
 	return []option{
 		{key: "api.keys_file", def: "", live: true, file: true, value: text(&c.API.KeysFile, "a file's path"),
-			what: "YAML file of the keys of backends, a list of {name, key, allow: [publish, read, admin]}; several count at once",
+			what: "YAML file of the keys of backends, a list of {name, key, allow: [publish, read, admin]}; several count at once, also of one name",
 			why:  "without one no call is let through"},
 		{key: "api.batch_messages", def: "1000", value: integer(&c.API.BatchMessages, 1, 100000),
 			what: "messages that one call may publish",
