@@ -23,6 +23,9 @@ const (
 type lifecycle struct {
 	wake chan struct{} // one token while something waits
 
+	writing sync.Mutex // held by who writes, while the broker takes it
+	failed  bool       // the last try has; guarded by writing
+
 	mu      sync.Mutex
 	changes []broker.ConnectionChange
 }
@@ -41,6 +44,13 @@ func (l *lifecycle) add(c broker.ConnectionChange) (waiting int, ok bool) {
 	default:
 	}
 	return len(l.changes), true
+}
+
+// waiting is how many there are.
+func (l *lifecycle) waiting() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.changes)
 }
 
 // first returns the next ones, which stay until they are done.
@@ -107,15 +117,32 @@ func (p *people) chronicle() {
 	}
 }
 
+// writeFirst writes what waits, before the broker is told where users are: a
+// backend hears of a connection before it hears of its user's rooms, and of its
+// end before the user has left them. Where that has failed the rooms do not wait.
+func (p *people) writeFirst() {
+	l := &p.lifecycle
+	l.writing.Lock()
+	failed := l.failed
+	l.writing.Unlock()
+	for waiting := l.waiting(); waiting > 0 && !failed; waiting -= lifecycleBatch {
+		failed = !p.write(p.ctx)
+	}
+}
+
 // write writes the next changes. It returns false if it has to be tried again.
 func (p *people) write(ctx context.Context) bool {
+	p.lifecycle.writing.Lock()
+	defer p.lifecycle.writing.Unlock()
 	batch := p.lifecycle.first()
 	if len(batch) == 0 {
 		return true
 	}
 	bounded, cancel := context.WithTimeout(ctx, rangeWait)
 	defer cancel()
-	if err := p.Connections(bounded, p.gw.cfg.ID, batch); err != nil {
+	err := p.Connections(bounded, p.gw.cfg.ID, batch)
+	p.lifecycle.failed = err != nil
+	if err != nil {
 		if ctx.Err() == nil {
 			p.gw.cfg.Log.Debug("lifecycle events not written", "events", len(batch), "error", err)
 		}

@@ -67,6 +67,36 @@ func TestBackendsAreToldWhichConnectionsBeginAndEnd(t *testing.T) {
 	s.untilMetric("fanfare_lifecycle_queue_depth", 0)
 }
 
+// The events of one connection come in the order of its life.
+func TestAConnectionIsToldBeforeItsUsersRooms(t *testing.T) {
+	s := run(t, told, listed)
+	c := s.connect(dialing{path: "/ws?room=r"})
+	c.expect("joined")
+	who := c.welcome.User
+	until(t, "its user is told to be in the room", func() bool { return len(s.events(broker.EventJoined)) == 1 })
+	c.conn.Close()
+	until(t, "its user is told to have left", func() bool { return len(s.events(broker.EventLeft)) == 1 })
+	want := []string{
+		"connected " + who + "  ", "room_occupied  r ", "joined " + who + " r ",
+		"disconnected " + who + "  eof", "left " + who + " r ", "room_vacated  r ",
+	}
+	got := s.events(broker.EventConnected, broker.EventDisconnected, broker.EventJoined, broker.EventLeft, broker.EventOccupied, broker.EventVacated)
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// Users' rooms do not wait for connections that the broker does not take.
+func TestRoomsAreToldWhereConnectionsAreNot(t *testing.T) {
+	s := run(t, told, listed, func(c *setup) {
+		c.tap.writing = func([]broker.ConnectionChange) error { return broker.ErrUnavailable }
+	})
+	for n := range 3 {
+		s.connect(dialing{path: "/ws?room=r"}).expect("joined")
+		until(t, "its user is told to be in the room", func() bool { return len(s.events(broker.EventJoined)) == n+1 })
+	}
+}
+
 func TestWithoutEventsNothingIsGathered(t *testing.T) {
 	s := run(t)
 	s.dial().conn.Close()

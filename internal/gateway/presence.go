@@ -233,6 +233,7 @@ func (p *people) said(s *statement) bool {
 	if s.count == 0 {
 		return true
 	}
+	p.writeFirst()
 	ctx, cancel := context.WithTimeout(p.ctx, rangeWait)
 	defer cancel()
 	err := p.SetPresence(ctx, p.gw.cfg.ID, s.users)
