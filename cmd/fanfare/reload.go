@@ -108,8 +108,13 @@ func (r *reloader) reload() {
 
 func (r *reloader) try() (metrics.ConfigReload, error) {
 	r.seen = printsOf(slices.Collect(maps.Keys(r.seen)))
-	if file := r.now.config.File; r.seen[file] == unreadable {
+	switch file := r.now.config.File; {
+	case r.seen[file] == unreadable:
 		return metrics.ReloadFailed, fmt.Errorf("%s: it is no regular file, and cannot be read a second time", file)
+	case r.seen[file] == nothing && r.files[file] != nothing:
+		// Rather a full disk or a slip than the wish for a gateway without tokens, keys
+		// and origins.
+		return metrics.ReloadFailed, fmt.Errorf("%s: it is empty now; for the defaults let it have {}", file)
 	}
 	c, err := r.load()
 	if err != nil {

@@ -143,6 +143,25 @@ func TestABadFileChangesNothingAndSaysWhy(t *testing.T) {
 	p.allows("b.example")
 }
 
+// A file that has lost its content opens no door.
+func TestAFileThatIsEmptyNowChangesNothing(t *testing.T) {
+	t.Parallel()
+	file := write(t, filepath.Join(t.TempDir(), "f.yaml"), allow("a.example"))
+	p := serving(t, "--config", file)
+	write(t, file, "")
+	p.hangUp()
+	p.reloads("failed", 1)
+	p.logs("ERROR", "it is empty now")
+	p.allows("a.example")
+	write(t, file, "{}")
+	p.hangUp()
+	p.reloads("applied", 1)
+	if conn, status := p.connect("Origin: https://a.example"); status != 403 {
+		conn.Close()
+		t.Errorf("an origin that is gone: %d", status)
+	}
+}
+
 func TestWhatNeedsARestartIsNamedAndTheRestApplied(t *testing.T) {
 	t.Parallel()
 	file := write(t, filepath.Join(t.TempDir(), "f.yaml"), allow("a.example"))
