@@ -24,14 +24,13 @@ func handleDocuments(mux *http.ServeMux) {
 
 func document(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
-		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+		onlyGet(w, r)
 		return
 	}
 	name := strings.TrimPrefix(r.URL.Path, "/")
 	content, err := fs.ReadFile(schema.Files(), name) // a folder cannot be read
 	if err != nil {
-		http.NotFound(w, r)
+		nowhere(w, r)
 		return
 	}
 	w.Header().Set("Content-Type", documentTypes[path.Ext(name)])

@@ -31,7 +31,8 @@ func Flags(fs *pflag.FlagSet, keys ...string) {
 		if o.value.kind() == kindRooms {
 			def = ""
 		}
-		f := fs.VarPF(&flagValue{of: o.value.kind(), def: def}, o.flag(), "", o.what)
+		what := strings.ReplaceAll(o.what, "`", "") // pflag takes what stands between for the name of the value
+		f := fs.VarPF(&flagValue{of: o.value.kind(), def: def}, o.flag(), "", what)
 		if o.value.kind() == kindBool {
 			f.NoOptDefVal = "true"
 		}

@@ -285,3 +285,18 @@ func TestFlagsOfSomeKeys(t *testing.T) {
 		t.Errorf("%+v, %v", c, err)
 	}
 }
+
+// The help of a flag names what kind of value it takes, and no word of its text.
+func TestAFlagsHelpNamesTheKindOfItsValue(t *testing.T) {
+	fs := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	Flags(fs)
+	fs.VisitAll(func(f *pflag.Flag) {
+		want := f.Value.Type()
+		if want == string(kindBool) {
+			want = ""
+		}
+		if name, _ := pflag.UnquoteUsage(f); name != want {
+			t.Errorf("--%s takes %q, want %q", f.Name, name, want)
+		}
+	})
+}
