@@ -115,10 +115,47 @@ func TestStreamsAreRefusedAsWebSocketsAre(t *testing.T) {
 		t.Errorf("%s, %q may read it", res.Status, origin)
 	}
 	s.untilMetric("fanfare_memberships", func(n float64) bool { return n == 1 })
+	refused := s.ask("GET", "/rooms/other/events", false, bearer, "Origin: https://good.test")
+	if origin := refused.Header.Get("Access-Control-Allow-Origin"); refused.StatusCode != 403 || origin != "https://good.test" {
+		t.Errorf("refused with %s, %q may read why", refused.Status, origin)
+	}
 	full := s.ask("GET", "/rooms/mine/events", false, bearer)
 	body, _ := io.ReadAll(full.Body)
 	if p := (answer{full.StatusCode, full.Header, string(body)}).problem(t); p.Status != 429 || p.Code != protocol.LimitExceeded {
 		t.Errorf("a full room: %s", body)
+	}
+}
+
+// A page of an allowed origin may send its token in a header; its browser asks
+// first, without the token.
+func TestABrowserMayAskWhetherAPageMayAsk(t *testing.T) {
+	i := newIssuer(t)
+	s := runGateway(t, func(c *gateway.Config) {
+		c.Auth = gateway.Auth{Verifier: i.verifier, Required: true}
+		c.Edge = gateway.NewEdge(gateway.EdgeConfig{Origins: []string{"https://good.test"}})
+	})
+	asking := []string{"Access-Control-Request-Method: GET", "Access-Control-Request-Headers: authorization"}
+	for _, c := range []struct {
+		headers []string
+		status  int
+		origin  string
+	}{
+		{append(asking, "Origin: https://good.test"), 204, "https://good.test"},
+		{append(asking, "Origin: https://bad.test"), 405, ""},
+		{append(asking, "Origin: null"), 405, ""},
+		{asking, 405, ""},
+		{[]string{"Origin: https://good.test"}, 405, "https://good.test"},
+	} {
+		res := s.ask("OPTIONS", "/rooms/mine/events", false, c.headers...)
+		if origin := res.Header.Get("Access-Control-Allow-Origin"); res.StatusCode != c.status || origin != c.origin || res.Header.Get("Vary") != "Origin" {
+			t.Errorf("%q: %s %v", c.headers, res.Status, res.Header)
+		}
+		if allowed := res.Header.Get("Access-Control-Allow-Headers"); (c.status == 204) != strings.Contains(allowed, "Authorization") {
+			t.Errorf("%q: headers %q", c.headers, allowed)
+		}
+	}
+	if n := s.metric("fanfare_connections_opened_total"); n != 0 {
+		t.Errorf("%v connections for questions alone", n)
 	}
 }
 

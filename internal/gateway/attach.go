@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 
 	"github.com/fanfare-ws/fanfare/internal/loop"
@@ -52,6 +53,18 @@ func ForwardedProto(r *http.Request) string {
 		return "https"
 	}
 	return ""
+}
+
+// MayRead reports whether the page that sent a request may have its answer: one of
+// an origin that may connect. A request without an Origin is no page's.
+func MayRead(r *http.Request) bool {
+	d, ok := r.Context().Value(doorKey{}).(*door)
+	if !ok {
+		return false
+	}
+	o, ok := parseOrigin(strings.Join(r.Header.Values("Origin"), ","))
+	edge := &d.gw.live().Edge
+	return ok && edge.allows(o, r.Host, ForwardedProto(r))
 }
 
 type attached struct {
