@@ -70,9 +70,9 @@ func (c *Config) limitOptions() []option {
 		{key: "limits.bytes_per_second", def: "64MiB", value: size(&l.BytesPerSecond, 0),
 			what: "bytes received of one connection in a second, twice that at once; 0 is no limit",
 			why:  "half a gigabit: a publisher in bulk is not slowed, and one connection alone cannot fill the usual link"},
-		{key: "limits.history_per_second", def: "100", value: integer(&l.HistoryPerSecond, 0, maxCount),
-			what: "requests for history of one connection in a second, twice that at once; 0 is no limit",
-			why:  "each is a read of the broker; a client that comes back to limits.rooms_per_connection rooms may fill its gaps at once"},
+		{key: "limits.history_per_second", def: "128", value: integer(&l.HistoryPerSecond, 0, maxCount),
+			what: "requests of one connection for history, or for a page of members, and joins with since or last, in a second, twice that at once; 0 is no limit",
+			why:  "each may be a read of the broker; a client that comes back to limits.rooms_per_connection rooms may resume in all and fill a gap in each at once"},
 		{key: "limits.memory_bytes", def: "0", value: size(&l.MemoryBytes, 0),
 			what: "memory that the process may use, looked at each second: past it upgrades are refused with 503, and of the connections" +
 				" that take nothing those that hold the most are closed; 0 is no limit",
@@ -127,6 +127,6 @@ func usageOptions(section, of string, u *Usage, why string) []option {
 		{key: section + ".rooms", def: "0", value: integer(&u.Rooms, 0, maxCount),
 			what: "rooms joined by the connections " + of + " to this gateway, each counted for each connection; 0 is no limit", why: why},
 		{key: section + ".history_per_second", def: "0", value: integer(&u.HistoryPerSecond, 0, maxCount),
-			what: "requests for history " + of + rate, why: why},
+			what: "requests for history, for pages of members, and joins with since or last, " + of + rate, why: why},
 	}
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"slices"
+	"time"
 
 	"github.com/fanfare-ws/fanfare/internal/auth"
 	"github.com/fanfare-ws/fanfare/internal/broker"
@@ -56,6 +57,10 @@ func (ses *session) join(r *protocol.Request) {
 		ses.fail(r.ID, problem)
 		return
 	}
+	if wait := j.takeHistory(); wait > 0 {
+		ses.refuse(r.ID, wait)
+		return
+	}
 	if ses.queued >= queuedMost {
 		ses.fail(r.ID, errNoLog)
 		return
@@ -67,6 +72,15 @@ func (ses *session) join(r *protocol.Request) {
 		return
 	}
 	lr.wait(&j)
+}
+
+// takeHistory counts a join that asks for messages of before as a request for
+// history, or says how long until it could.
+func (j *joining) takeHistory() time.Duration {
+	if j.since == nil && j.last <= 0 {
+		return 0
+	}
+	return j.session.takeHistory()
 }
 
 // waits says whether a join of this room waits already.

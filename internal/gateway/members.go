@@ -25,7 +25,8 @@ type membersRequest struct {
 // joined is in the list.
 func (ses *session) askMembers(r *protocol.Request) {
 	name, after := ses.shard.roomName(r.Room), string(r.Cursor)
-	switch g := ses.shard.gw; {
+	g := ses.shard.gw
+	switch {
 	case !ses.mayRead(auth.Members, name):
 		ses.fail(r.ID, errForbidden[auth.Members])
 	case !g.live().Classes.Of(name).Presence:
@@ -33,6 +34,10 @@ func (ses *session) askMembers(r *protocol.Request) {
 	case after != "" && !protocol.ValidUser(after):
 		ses.fail(r.ID, errCursor)
 	default:
+		if wait := ses.takeHistory(); wait > 0 {
+			ses.refuse(r.ID, wait)
+			return
+		}
 		q := &membersRequest{ses.asking(r), name, after, r.Limit}
 		g.people.settle(g.hub.find(name), func() { g.hub.ask(q) })
 	}

@@ -227,7 +227,8 @@ func (ses *session) recount() {
 	}
 }
 
-// takeHistory takes one request for history, or says how long until it could.
+// takeHistory takes one request for history, or for a page of members, which is as
+// much work; or says how long until it could.
 func (ses *session) takeHistory() time.Duration {
 	s := ses.shard
 	set := s.gw.settings.Load()

@@ -318,6 +318,44 @@ func TestHistoryOfAConnectionIsLimited(t *testing.T) {
 	}
 }
 
+// A join that asks for messages of before reads them, and a page of members is read
+// too; a plain join is free, and so is one that changes nothing but presence.
+func TestJoinsThatReadAndPagesOfMembersCountAsHistory(t *testing.T) {
+	s := run(t, listed, func(c *setup) { c.Limits.HistoryPerSecond = 1 })
+	for name, payload := range map[string]string{
+		"last":    `{"type":"join","request_id":"q","payload":{"room":"last%d","last":5}}`,
+		"since":   `{"type":"join","request_id":"q","payload":{"room":"since%d","since":{"epoch":"e","seq":0}}}`,
+		"members": `{"type":"members","request_id":"q","payload":{"room":"members%d"}}`,
+	} {
+		c, refused := s.dial(), 0
+		for k := range 6 {
+			c.sendf(payload, k)
+			if m := c.reply("q"); m.Type == "error" {
+				if refused++; m.Err.Code != protocol.RateLimited || m.Err.RetryAfter <= 0 {
+					t.Fatalf("%s: %s", name, c.raw)
+				}
+			}
+		}
+		if refused == 0 || refused > 4 {
+			t.Errorf("%s: %d of 6 were refused at 1 a second and 2 at once", name, refused)
+		}
+		before := s.refusals("connection_history")
+		for k := range 6 {
+			c.sendf(`{"type":"join","request_id":"q","payload":{"room":"plain%d"}}`, k)
+			if m := c.reply("q"); m.Type != "joined" {
+				t.Fatalf("%s: a plain join: %s", name, c.raw)
+			}
+			c.sendf(`{"type":"join","request_id":"q","payload":{"room":"plain%d","last":5,"presence":true}}`, k)
+			if m := c.reply("q"); m.Type != "joined" {
+				t.Fatalf("%s: a join again: %s", name, c.raw)
+			}
+		}
+		if n := s.refusals("connection_history"); n != before || int(n) < refused {
+			t.Errorf("%s: %v refusals are counted, %v before", name, n, before)
+		}
+	}
+}
+
 // Whoever publishes to a room, from within or from without, joined or not: all
 // together have its rate, and another room has its own.
 func TestMessagesOfARoomAreLimited(t *testing.T) {
