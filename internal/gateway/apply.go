@@ -7,7 +7,7 @@ import (
 
 // Apply puts other settings into force, while the gateway runs, for who is
 // connected too: rooms in use get the history and the window of what is now their
-// class. No limit that became lower ends anything that is above it already, but
+// class, and who may not be in them any more leaves. No limit that became lower ends anything that is above it already, but
 // for messages, replies and queues, whose limits hold for the next byte. One call
 // at a time.
 func (g *Gateway) Apply(live Live) {
@@ -48,6 +48,7 @@ func (s *shard) applied() {
 			lr.list(lists)
 		}
 	}
+	s.hunt.next.changed = true
 }
 
 // list puts the members into the roster, or takes them out: the class keeps who is in

@@ -198,11 +198,12 @@ const (
 // quarry is what a hunt looks for.
 type quarry struct {
 	revoked bool
+	changed bool // rooms' classes: who may not be where they are
 	users   map[string]struct{}
 	guests  map[uint64]struct{} // those of users that are guests here, by their connections
 }
 
-func (q *quarry) empty() bool { return !q.revoked && len(q.users) == 0 }
+func (q *quarry) empty() bool { return !q.revoked && !q.changed && len(q.users) == 0 }
 
 // hunt looks for those who must end among a loop's connections, a part of them in
 // each turn. What comes meanwhile is looked for next: who has gone by before it
@@ -262,5 +263,9 @@ func (s *shard) strike(c *loop.Conn) {
 	}
 	if ok {
 		c.Close(protocol.CloseOperator, "disconnected by an operator", metrics.CloseOperator)
+		return
+	}
+	if q.changed {
+		ses.judge()
 	}
 }

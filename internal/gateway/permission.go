@@ -43,19 +43,24 @@ func (ses *session) mayJoin(j *joining, room string) *protocol.Error {
 	return nil
 }
 
-// judge ends the memberships that the session's new token does not allow: each is
-// told by an error and by left, without a request_id, as nobody has asked.
+// judge ends the memberships that are not allowed any more, for the session's token
+// or the room's class are others: each is told by an error and by left, without a
+// request_id, as nobody has asked. Who may stay and not see the members is told of
+// them no more.
 func (ses *session) judge() {
 	for i := len(ses.rooms) - 1; i >= 0; i-- {
 		lr := ses.rooms[i].room
-		if ses.may(auth.Join, lr.shared.name, true) {
-			continue
+		switch name := lr.shared.name; {
+		case !ses.may(auth.Join, name, true):
+			ses.fail(nil, errForbidden[auth.Join])
+			lr.depart(ses, nil)
+			s := ses.shard
+			s.payload = protocol.AppendLeft(s.payload[:0], nil, name)
+			s.send(ses.conn, s.payload)
+			lr.leaveIfEmpty()
+		case ses.rooms[i].watch != 0 && !ses.may(auth.Members, name, true):
+			ses.fail(nil, errForbidden[auth.Members])
+			ses.watch(i, false)
 		}
-		ses.fail(nil, errForbidden[auth.Join])
-		lr.depart(ses, nil)
-		s := ses.shard
-		s.payload = protocol.AppendLeft(s.payload[:0], nil, lr.shared.name)
-		s.send(ses.conn, s.payload)
-		lr.leaveIfEmpty()
 	}
 }

@@ -212,6 +212,59 @@ func TestAnotherTokenIsAnotherPermission(t *testing.T) {
 	s.untilMetric("fanfare_memberships", 1)
 }
 
+// Who may not see the members any more is told of them no more, and stays.
+func TestAnotherTokenMayEndThePresenceEvents(t *testing.T) {
+	i := newIssuer(t)
+	s := run(t, listed, i.trusted, func(c *setup) {
+		for k := range c.Classes {
+			c.Classes[k].Rules.Members = auth.Claim
+		}
+	})
+	c := s.connect(withToken(i.token(auth.Claims{Subject: "ada", Rooms: map[string][]string{"*": {"join", "members"}}})))
+	c.join("r", watching)
+	c.presence("r", []string{"ada"}, nil, 1)
+	c.auth(i.token(auth.Claims{Subject: "ada", Rooms: map[string][]string{"*": {"join"}}}))
+	if m := c.expect("error"); m.Err.Code != protocol.Forbidden || m.ID != "" {
+		t.Errorf("%s", c.raw)
+	}
+	other := s.connect(withToken(i.token(auth.Claims{Subject: "bob", Rooms: map[string][]string{"*": {"join", "members"}}})))
+	other.join("r", watching)
+	for other.expect("presence").Presence.Count != 2 {
+	}
+	c.sync() // and no event comes before that
+	s.store("r", "1")
+	c.messages("r", 1, 1)
+}
+
+// A class that is changed holds for who is in its rooms: who may not join any more
+// leaves, as after an auth.
+func TestAClassThatShutsItsRoomsEndsWhoIsInThem(t *testing.T) {
+	i := newIssuer(t)
+	s := run(t, listed, i.trusted, func(c *setup) { c.Loops = 2 })
+	claims := auth.Claims{Subject: "ada", Rooms: map[string][]string{"*": {"join"}}}
+	guest, listedOne := s.dial(), s.connect(withToken(i.token(claims)))
+	for _, c := range []*client{guest, listedOne} {
+		c.join("r", "")
+		c.join("other", "")
+	}
+	s.apply(func(live *Live) {
+		live.Classes = Classes{live.Classes[0], live.Classes[0]}
+		live.Classes[0].Match, live.Classes[0].Rules.Join = "r", auth.Claim
+	})
+	if m := guest.expect("error"); m.Err.Code != protocol.Forbidden || m.ID != "" {
+		t.Errorf("%s", guest.raw)
+	}
+	if name := guest.expect("left").Left; name != "r" {
+		t.Errorf("left %q", name)
+	}
+	listedOne.sync()
+	s.store("r", "1")
+	listedOne.messages("r", 1, 1)
+	s.untilMetric("fanfare_memberships", 3)
+	s.store("other", "1")
+	guest.messages("other", 1, 1) // nothing of r before it
+}
+
 // A join that waits when the token changes is judged by the new one.
 func TestAJoinThatWaitsIsJudgedByTheNewToken(t *testing.T) {
 	free := make(chan struct{})
