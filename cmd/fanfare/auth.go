@@ -3,21 +3,23 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/fanfare-ws/fanfare/internal/auth"
 	"github.com/fanfare-ws/fanfare/internal/config"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
 )
 
-// newVerifier makes what verifies tokens; nil where nothing is configured that
-// could. Where there was one before, it keeps counting until the caller ends it.
+// newVerifier makes what verifies tokens, which fetches no keys before it is started;
+// nil where nothing is configured that could. Where there was one before, it keeps
+// counting until the caller ends it.
 func newVerifier(c *config.Config, before *auth.Verifier, set *metrics.Set, log *slog.Logger) (*auth.Verifier, error) {
 	a := &c.Auth
 	if !a.HasKeys() {
 		return nil, nil
 	}
 	v, err := auth.NewVerifier(auth.Config{
-		SecretFiles: a.HS256SecretFiles, PublicKeyFiles: a.PublicKeyFiles, JWKSFile: a.JWKSFile, JWKSURL: a.JWKSURL,
+		SecretFiles: a.HS256SecretFiles, PublicKeyFiles: a.PublicKeyFiles, JWKSFile: a.JWKSFile, JWKS: jwksOf(a.JWKSURLs),
 		Issuers: a.Issuers, Audiences: a.Audiences, Leeway: a.Leeway, AllowNoExpiry: !a.RequireExp,
 		Previous: before, Metrics: set, Log: log,
 	})
@@ -25,6 +27,18 @@ func newVerifier(c *config.Config, before *auth.Verifier, set *metrics.Set, log 
 		return nil, fmt.Errorf("auth: %w", err)
 	}
 	return v, nil
+}
+
+// jwksOf reads URL and ISSUER URL.
+func jwksOf(texts []string) (sets []auth.JWKS) {
+	for _, text := range texts {
+		issuer, url, named := strings.Cut(text, " ")
+		if !named {
+			issuer, url = "", text
+		}
+		sets = append(sets, auth.JWKS{URL: url, Issuer: issuer})
+	}
+	return sets
 }
 
 // newKeys reads the API keys; nil where there is no file of them.

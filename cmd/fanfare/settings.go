@@ -42,6 +42,9 @@ func newSettings(c *config.Config, before *settings, set *metrics.Set, log *slog
 	if err != nil {
 		return nil, err
 	}
+	if v != nil {
+		v.Start()
+	}
 	s := &settings{config: c, live: gatewayLive(c, roomClasses(c)), keys: keys}
 	s.live.Certificate = certificate
 	s.live.Auth = gateway.Auth{Verifier: v, Required: c.Auth.TokenNeeded()}

@@ -178,6 +178,7 @@ func checkToken(cmd *cobra.Command, c *config.Config, args []string) error {
 		return usageError(errors.New("no key to verify with: give --auth-hs256-secret-file, --auth-public-key-files, --auth-jwks-file or" +
 			" --auth-jwks-url, or the --config of the gateway"))
 	}
+	v.Start()
 	defer v.Close()
 	token, err := readToken(cmd.InOrStdin(), args)
 	if err != nil {

@@ -11,6 +11,6 @@
 // reason goes into a counter. No error, log line or metric holds a token, a
 // secret or a key.
 //
-// Only a Verifier with a JWKS URL has a goroutine, which Close ends. All else
-// runs on its caller's and never waits.
+// Only a Verifier that fetches keys has goroutines, one for each set, from Start to
+// Close. All else runs on its caller's and never waits.
 package auth

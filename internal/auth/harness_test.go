@@ -94,6 +94,7 @@ func verifier(t testing.TB, c Config) *Verifier {
 	if err != nil {
 		t.Fatal(err)
 	}
+	v.Start()
 	t.Cleanup(v.Close)
 	return v
 }

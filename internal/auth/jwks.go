@@ -17,9 +17,11 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/fanfare-ws/fanfare/internal/metrics"
 )
@@ -45,33 +47,38 @@ type jwk struct {
 }
 
 // parseJWKS returns the keys of a set that verify tokens. Others are left out
-// as RFC 7517 section 5 asks: of other algorithms or uses, and symmetric ones,
-// which are no secret once they stand in a set. A key of ours that is broken
-// makes the set one.
-func parseJWKS(text []byte) (keySet, error) {
+// as RFC 7517 section 5 asks: of other algorithms or uses, symmetric ones, which
+// are no secret once they stand in a set, and those that are broken, which it tells
+// of. A set without a key for us is an error.
+func parseJWKS(text []byte) (keys keySet, broken error, err error) {
 	var set struct {
-		Keys []jwk `json:"keys"`
+		Keys []jsontext.Value `json:"keys"`
 	}
 	if err := json.Unmarshal(text, &set); err != nil {
-		return nil, errors.New("not a JSON Web Key Set")
+		return nil, nil, errors.New("not a JSON Web Key Set")
 	}
-	var keys keySet
-	for i, j := range set.Keys {
-		k, used, err := j.key()
-		if err != nil {
-			return nil, fmt.Errorf("keys[%d]: %w", i, err)
+	for i, text := range set.Keys {
+		var j jwk
+		if json.Unmarshal(text, &j) != nil {
+			broken = errors.Join(broken, fmt.Errorf("keys[%d]: no JSON Web Key", i))
+			continue
 		}
-		if used {
+		switch k, used, err := j.key(); {
+		case err != nil:
+			broken = errors.Join(broken, fmt.Errorf("keys[%d]: %w", i, err))
+		case used:
 			keys = append(keys, k)
 		}
 	}
 	switch {
+	case len(keys) == 0 && broken != nil:
+		return nil, nil, broken
 	case len(keys) == 0:
-		return nil, errors.New("no key for RS256, ES256 or EdDSA")
+		return nil, nil, errors.New("no key for RS256, ES256 or EdDSA")
 	case len(keys) > maxJWKSKeys:
-		return nil, fmt.Errorf("%d keys; at most %d are taken", len(keys), maxJWKSKeys)
+		return nil, nil, fmt.Errorf("%d keys; at most %d are taken", len(keys), maxJWKSKeys)
 	}
-	return keys, nil
+	return keys, broken, nil
 }
 
 // key returns the key and whether it is one for tokens.
@@ -124,22 +131,60 @@ func (j *jwk) ed25519() (key, error) {
 	return publicKey(j.ID, ed25519.PublicKey(x))
 }
 
-// fetcher keeps a Verifier's fetched keys fresh, on a goroutine of its own.
-type fetcher struct {
-	v      *Verifier
-	client *http.Client
-	log    *slog.Logger
+// JWKS is where a set of keys is fetched from.
+type JWKS struct {
+	URL    string // https, or http of this machine
+	Issuer string // whose keys they are: they verify no token of another iss; empty: not said
 }
 
-func newFetcher(v *Verifier) (*fetcher, error) {
-	if err := CheckJWKSURL(v.config.JWKSURL); err != nil {
+// fetcher keeps a set of fetched keys fresh, on a goroutine of its own.
+type fetcher struct {
+	// Immutable.
+	from   JWKS
+	config *Config
+	client *http.Client
+	log    *slog.Logger
+
+	fetched atomic.Pointer[keySet] // the last that was good; nil: none yet
+	wake    chan struct{}          // a token named a key that is not known
+	tried   chan struct{}          // closed once the first fetch has ended
+}
+
+func newFetcher(from JWKS, c *Config) (*fetcher, error) {
+	if err := CheckJWKSURL(from.URL); err != nil {
 		return nil, err
 	}
-	f := &fetcher{v: v, client: v.config.Client, log: v.config.Log.With("jwks", hostOf(v.config.JWKSURL))}
+	if from.Issuer != "" && len(c.Issuers) > 0 && !slices.Contains(c.Issuers, from.Issuer) {
+		return nil, fmt.Errorf("the JWKS of the issuer %q, which is none of auth.issuer", from.Issuer)
+	}
+	f := &fetcher{
+		from: from, config: c, client: c.Client, log: c.Log.With("jwks", hostOf(from.URL)),
+		wake: make(chan struct{}, 1), tried: make(chan struct{}),
+	}
 	if f.client == nil {
 		f.client = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
+	if c.Previous != nil {
+		f.inherit(c.Previous)
+	}
 	return f, nil
+}
+
+// inherit takes over what was fetched of the same set.
+func (f *fetcher) inherit(before *Verifier) {
+	for _, other := range before.fetchers {
+		if other.from == f.from {
+			f.fetched.Store(other.fetched.Load())
+		}
+	}
+}
+
+// known is the set as far as it is known.
+func (f *fetcher) known() keySet {
+	if keys := f.fetched.Load(); keys != nil {
+		return *keys
+	}
+	return nil
 }
 
 // CheckJWKSURL says what is wrong with the URL of a set, which decides who
@@ -171,9 +216,9 @@ func hostOf(raw string) string {
 // there is always the pause.
 func (f *fetcher) run(ctx context.Context) {
 	defer f.client.CloseIdleConnections()
-	c := &f.v.config
+	c := f.config
 	failures := 0
-	tried := sync.OnceFunc(func() { close(f.v.tried) })
+	tried := sync.OnceFunc(func() { close(f.tried) })
 	for {
 		err := f.fetch(ctx)
 		tried()
@@ -183,7 +228,7 @@ func (f *fetcher) run(ctx context.Context) {
 		case err != nil:
 			failures++
 			f.count(metrics.JWKSFailed)
-			f.log.Warn("keys not refreshed", "error", err, "failures", failures, "kept", f.v.fetched.Load() != nil)
+			f.log.Warn("keys not refreshed", "error", err, "failures", failures, "kept", f.fetched.Load() != nil)
 		default:
 			failures = 0
 			f.count(metrics.JWKSRefreshed)
@@ -201,19 +246,19 @@ func (f *fetcher) run(ctx context.Context) {
 // wait returns after d, or sooner where a key is asked for but not before the
 // pause is over; false: at the end of ctx.
 func (f *fetcher) wait(ctx context.Context, d time.Duration) bool {
-	pause := time.NewTimer(f.v.config.JWKSPause)
+	pause := time.NewTimer(f.config.JWKSPause)
 	defer pause.Stop()
 	select {
 	case <-ctx.Done():
 		return false
 	case <-pause.C:
 	}
-	rest := time.NewTimer(d - f.v.config.JWKSPause)
+	rest := time.NewTimer(d - f.config.JWKSPause)
 	defer rest.Stop()
 	select {
 	case <-ctx.Done():
 		return false
-	case <-f.v.wake:
+	case <-f.wake:
 	case <-rest.C:
 	}
 	return true
@@ -226,15 +271,15 @@ func jittered(d time.Duration) time.Duration {
 }
 
 func (f *fetcher) count(r metrics.JWKSRefresh) {
-	if f.v.config.Metrics != nil {
-		f.v.config.Metrics.JWKSRefresh(r)
+	if f.config.Metrics != nil {
+		f.config.Metrics.JWKSRefresh(r)
 	}
 }
 
 func (f *fetcher) fetch(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchTime)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, f.v.config.JWKSURL, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, f.from.URL, nil)
 	if err != nil {
 		return errors.New("no URL to fetch")
 	}
@@ -258,10 +303,16 @@ func (f *fetcher) fetch(ctx context.Context) error {
 	if len(text) > maxJWKS {
 		return fmt.Errorf("fetch keys: longer than %d bytes", maxJWKS)
 	}
-	keys, err := parseJWKS(text)
+	keys, broken, err := parseJWKS(text)
 	if err != nil {
 		return fmt.Errorf("fetch keys: %w", err)
 	}
-	f.v.fetched.Store(&keys)
+	if broken != nil {
+		f.log.Warn("keys left out", "error", broken)
+	}
+	for i := range keys {
+		keys[i].issuer = f.from.Issuer
+	}
+	f.fetched.Store(&keys)
 	return nil
 }

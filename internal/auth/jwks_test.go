@@ -128,7 +128,7 @@ func TestKeysAreFetchedAndRotated(t *testing.T) {
 	first, second := ecKey(t, elliptic.P256()), ecKey(t, elliptic.P256())
 	i := newIssuer(t, jwkOf("1", first.Public()))
 	set := metrics.NewSet("test", nil)
-	v := verifier(t, Config{JWKSURL: i.URL, JWKSInterval: time.Hour, JWKSPause: time.Millisecond, Metrics: set})
+	v := verifier(t, Config{JWKS: []JWKS{{URL: i.URL}}, JWKSInterval: time.Hour, JWKSPause: time.Millisecond, Metrics: set})
 	old, next := sign(t, signerOf(t, "1", keySigner(t, first)), hour()), sign(t, signerOf(t, "2", keySigner(t, second)), hour())
 	verifies := func(token string) bool { _, err := v.Verify(token); return err == nil }
 	eventually(t, "the first key verifies", func() bool { return verifies(old) })
@@ -143,7 +143,7 @@ func TestKeysAreFetchedAndRotated(t *testing.T) {
 		t.Error("the first key went though it is in the set")
 	}
 	i.set(jwkOf("2", second.Public()))
-	v.wake <- struct{}{}
+	v.fetchers[0].wake <- struct{}{}
 	eventually(t, "the first key is gone", func() bool { return !verifies(old) })
 	if page := scrape(t, set); !strings.Contains(page, "\nfanfare_jwks_refreshes_total{result=\"failed\"} 0\n") || strings.Contains(page, "{result=\"ok\"} 0\n") {
 		t.Error("refreshes are not counted")
@@ -152,7 +152,7 @@ func TestKeysAreFetchedAndRotated(t *testing.T) {
 
 func TestKeysAreRefreshedByTheClock(t *testing.T) {
 	i := newIssuer(t, jwkOf("1", ecKey(t, elliptic.P256()).Public()))
-	verifier(t, Config{JWKSURL: i.URL, JWKSInterval: 5 * time.Millisecond, JWKSPause: time.Millisecond})
+	verifier(t, Config{JWKS: []JWKS{{URL: i.URL}}, JWKSInterval: 5 * time.Millisecond, JWKSPause: time.Millisecond})
 	i.await(t, 3)
 }
 
@@ -161,7 +161,7 @@ func TestKeysAreRefreshedByTheClock(t *testing.T) {
 func TestUnknownKeysDoNotFloodTheIssuer(t *testing.T) {
 	stranger := sign(t, signerOf(t, "x", keySigner(t, ecKey(t, elliptic.P256()))), hour())
 	i := newIssuer(t, jwkOf("1", ecKey(t, elliptic.P256()).Public()))
-	v := verifier(t, Config{JWKSURL: i.URL, JWKSInterval: time.Hour, JWKSPause: time.Hour})
+	v := verifier(t, Config{JWKS: []JWKS{{URL: i.URL}}, JWKSInterval: time.Hour, JWKSPause: time.Hour})
 	i.await(t, 1)
 	for range 1000 {
 		wantRefused(t, v, stranger, metrics.TokenUnknownKey)
@@ -179,7 +179,7 @@ func TestTheLastGoodSetIsKept(t *testing.T) {
 	i := newIssuer(t, known)
 	var logged lockedBuffer
 	set := metrics.NewSet("test", nil)
-	v := verifier(t, Config{JWKSURL: i.URL + "/?secret=hunter2", JWKSInterval: 4 * time.Millisecond, JWKSPause: time.Millisecond, Metrics: set,
+	v := verifier(t, Config{JWKS: []JWKS{{URL: i.URL + "/?secret=hunter2"}}, JWKSInterval: 4 * time.Millisecond, JWKSPause: time.Millisecond, Metrics: set,
 		Log: slog.New(slog.NewTextHandler(&logged, nil))})
 	token := sign(t, signerOf(t, "1", keySigner(t, private)), hour())
 	verifies := func() bool { _, err := v.Verify(token); return err == nil }
@@ -226,11 +226,87 @@ func TestTheLastGoodSetIsKept(t *testing.T) {
 	}
 }
 
+// One key that is broken takes none of the others away (RFC 7517 section 5), and is
+// told of. In a file it is refused: see TestKeysThatCannotBeAreRefusedAtTheStart.
+func TestABrokenKeyOfASetIsLeftOut(t *testing.T) {
+	private := ecKey(t, elliptic.P256())
+	i := newIssuer(t, `{"kty":"RSA","kid":"broken"}`, `{"kty":"RSA","n":"AAAA","e":"AQAB"}`, `{"kty":"RSA","n":7,"e":65537}`, `7`, jwkOf("1", private.Public()))
+	var logged lockedBuffer
+	v := verifier(t, Config{JWKS: []JWKS{{URL: i.URL}}, Log: slog.New(slog.NewTextHandler(&logged, nil))})
+	v.Await(t.Context())
+	if _, err := v.Verify(sign(t, signerOf(t, "1", keySigner(t, private)), hour())); err != nil {
+		t.Error(err)
+	}
+	wantRefused(t, v, sign(t, signerOf(t, "broken", keySigner(t, private)), hour()), metrics.TokenUnknownKey)
+	if text := logged.String(); strings.Count(text, "keys left out") != 1 || !strings.Contains(text, "keys[0]") || !strings.Contains(text, "keys[3]") {
+		t.Errorf("logged: %s", text)
+	}
+}
+
+// Two issuers may give the same name to keys of theirs, and neither signs for the
+// other.
+func TestTheKeysOfAnIssuerAreForItsTokensAlone(t *testing.T) {
+	first, second, shared := ecKey(t, elliptic.P256()), ecKey(t, elliptic.P256()), edKey(t)
+	a := newIssuer(t, jwkOf("1", first.Public()), jwkOf("s", shared.Public()))
+	b := newIssuer(t, jwkOf("1", second.Public()), jwkOf("s", shared.Public()))
+	v := verifier(t, Config{JWKS: []JWKS{{URL: a.URL, Issuer: "a"}, {URL: b.URL, Issuer: "b"}}, JWKSInterval: time.Hour, JWKSPause: time.Millisecond,
+		SecretFiles: []string{write(t, "secret", secret)}})
+	v.Await(t.Context())
+	of := func(s *Signer, kid, issuer string) string {
+		c := hour()
+		c.Issuer = issuer
+		return sign(t, signerOf(t, kid, s), c)
+	}
+	for _, kid := range []string{"1", ""} {
+		for token, want := range map[string]bool{
+			of(keySigner(t, first), kid, "a"): true, of(keySigner(t, second), kid, "b"): true,
+			of(keySigner(t, first), kid, "b"): false, of(keySigner(t, second), kid, "a"): false,
+			of(keySigner(t, first), kid, ""): false, of(keySigner(t, first), kid, "c"): false,
+		} {
+			if want {
+				if _, err := v.Verify(token); err != nil {
+					t.Errorf("kid %q: %v", kid, err)
+				}
+				continue
+			}
+			wantRefused(t, v, token, metrics.TokenIssuer)
+		}
+	}
+	for issuer, want := range map[string]bool{"a": true, "b": true, "c": false} {
+		if _, err := v.Verify(of(keySigner(t, shared), "s", issuer)); (err == nil) != want {
+			t.Errorf("a key that both have, for %q: %v", issuer, err)
+		}
+	}
+	if _, err := v.Verify(raw(hs256, good(`,"iss":"a"`))); err != nil {
+		t.Errorf("a key that is nobody's: %v", err)
+	}
+	// The second one has a new key, of a name that the first one has.
+	next := ecKey(t, elliptic.P256())
+	b.set(jwkOf("1", next.Public()))
+	token := of(keySigner(t, next), "1", "b")
+	wantRefused(t, v, token, metrics.TokenSignature)
+	eventually(t, "the new key verifies", func() bool { _, err := v.Verify(token); return err == nil })
+}
+
+func TestNothingIsFetchedBeforeTheStart(t *testing.T) {
+	i := newIssuer(t, jwkOf("1", ecKey(t, elliptic.P256()).Public()))
+	v, err := NewVerifier(Config{JWKS: []JWKS{{URL: i.URL}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantRefused(t, v, sign(t, signerOf(t, "2", keySigner(t, ecKey(t, elliptic.P256()))), hour()), metrics.TokenUnknownKey)
+	v.Close()
+	i.Server.Close() // waits for who is asking
+	if len(i.asked) != 0 {
+		t.Error("the issuer was asked")
+	}
+}
+
 // A new Verifier of the same URL, as after a reload, knows the keys at once.
 func TestAReloadKeepsWhatWasFetched(t *testing.T) {
 	private := ecKey(t, elliptic.P256())
 	i := newIssuer(t, jwkOf("1", private.Public()))
-	c := Config{JWKSURL: i.URL}
+	c := Config{JWKS: []JWKS{{URL: i.URL}}}
 	token := sign(t, signerOf(t, "1", keySigner(t, private)), hour())
 	before := verifier(t, c)
 	eventually(t, "it verifies", func() bool { _, err := before.Verify(token); return err == nil })
@@ -243,14 +319,14 @@ func TestAReloadKeepsWhatWasFetched(t *testing.T) {
 			t.Errorf("after the reload: %v", err)
 		}
 	}
-	c.JWKSURL += "/other"
+	c.JWKS = []JWKS{{URL: i.URL + "/other"}}
 	wantRefused(t, verifier(t, c), token, metrics.TokenUnknownKey)
 }
 
 func TestAnIssuerThatHangsHoldsNothingUp(t *testing.T) {
 	hanging := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	t.Cleanup(hanging.Close)
-	v := verifier(t, Config{JWKSURL: hanging.URL, SecretFiles: []string{write(t, "secret", secret)}})
+	v := verifier(t, Config{JWKS: []JWKS{{URL: hanging.URL}}, SecretFiles: []string{write(t, "secret", secret)}})
 	if _, err := v.Verify(raw(hs256, good(""))); err != nil {
 		t.Error(err)
 	}
@@ -261,13 +337,13 @@ func TestAnIssuerThatHangsHoldsNothingUp(t *testing.T) {
 func TestACommandMayAwaitTheKeys(t *testing.T) {
 	private := ecKey(t, elliptic.P256())
 	i := newIssuer(t, jwkOf("1", private.Public()))
-	v := verifier(t, Config{JWKSURL: i.URL})
+	v := verifier(t, Config{JWKS: []JWKS{{URL: i.URL}}})
 	v.Await(t.Context())
 	if _, err := v.Verify(sign(t, signerOf(t, "1", keySigner(t, private)), hour())); err != nil {
 		t.Error(err)
 	}
 	i.serve(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })
-	verifier(t, Config{JWKSURL: i.URL}).Await(t.Context())
+	verifier(t, Config{JWKS: []JWKS{{URL: i.URL}}}).Await(t.Context())
 	static, _ := secretVerifier(t)
 	static.Await(t.Context())
 }

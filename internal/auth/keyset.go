@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -32,6 +33,7 @@ const (
 // key verifies the signatures of one algorithm.
 type key struct {
 	id       string // kid; empty: any
+	issuer   string // iss of the tokens that it verifies; empty: any
 	method   jwt.SigningMethod
 	material any // []byte, *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
 }
@@ -62,8 +64,8 @@ func loadKeys(c *Config) (keySet, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := parseJWKS(text)
-	if err != nil {
+	found, broken, err := parseJWKS(text)
+	if err = cmp.Or(err, broken); err != nil { // whoever wrote the file can mend it
 		return nil, fmt.Errorf("%s: %w", c.JWKSFile, err)
 	}
 	return append(keys, found...), nil

@@ -116,8 +116,8 @@ type claims struct {
 	Rooms     jsontext.Value `json:"rooms"`
 }
 
-// identity reads the claims of a token whose signature has verified.
-func (v *Verifier) identity(segment string) (*Identity, *tokenError) {
+// identity reads the claims of a token whose signature has verified by k.
+func (v *Verifier) identity(segment string, k *key) (*Identity, *tokenError) {
 	var c claims
 	text, ok := decodeSegment(segment)
 	if !ok {
@@ -128,6 +128,9 @@ func (v *Verifier) identity(segment string) (*Identity, *tokenError) {
 	}
 	if err := v.check(&c); err != nil {
 		return nil, err
+	}
+	if k.issuer != "" && k.issuer != c.Issuer {
+		return nil, refused(metrics.TokenIssuer)
 	}
 	user, ok := protocol.NormalizeUser(c.Subject)
 	if !ok || len(c.TokenID) > maxTokenID {

@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -22,16 +22,16 @@ type Config struct {
 	SecretFiles    []string // HS256: a file each, of 32 bytes or more, less one newline at the end
 	PublicKeyFiles []string // PEM: RSA for RS256, P-256 for ES256, Ed25519 for EdDSA; also certificates
 	JWKSFile       string   // a JSON Web Key Set
-	JWKSURL        string   // the same, fetched: https, or http of this machine
+	JWKS           []JWKS   // the same, fetched
 
 	Issuers       []string      // iss must be one of them; empty: not looked at
 	Audiences     []string      // aud must have one of them; empty: not looked at
 	Leeway        time.Duration // how far clocks may differ, for exp, nbf and iat
 	AllowNoExpiry bool          // take tokens without exp
 
-	JWKSInterval time.Duration // between two fetches, give or take a fifth; 10 minutes: issuers announce keys for longer
+	JWKSInterval time.Duration // between two fetches of a set, give or take a fifth; 10 minutes: issuers announce keys for longer
 	JWKSPause    time.Duration // at least, also where unknown keys come in; 5 s: bounds what hostile tokens make us ask
-	Previous     *Verifier     // whose fetched keys count until the first fetch, where it is of the same URL
+	Previous     *Verifier     // whose fetched keys count until the first fetch, of the same sets
 
 	Client  *http.Client // nil: one that follows no redirect
 	Metrics *metrics.Set // nil: nothing is counted
@@ -46,16 +46,13 @@ type Verifier struct {
 	config    Config
 	static    keySet // of files
 	validator *jwt.Validator
+	fetchers  []*fetcher
 
-	fetched atomic.Pointer[keySet] // of the JWKS URL, the last that was good; nil: none yet
-	wake    chan struct{}          // a token named a key that is not known
-	tried   chan struct{}          // closed once the first fetch has ended
-	stop    context.CancelFunc
-	ended   chan struct{} // closed by the fetching goroutine; nil: there is none
+	stop context.CancelFunc // nil: not started
+	done sync.WaitGroup     // of fetchers
 }
 
-// NewVerifier reads the files. It does not wait for the JWKS URL, whose keys
-// are fetched in the background until Close.
+// NewVerifier reads the files. Sets of keys are fetched once it is started.
 func NewVerifier(c Config) (*Verifier, error) {
 	if c.JWKSInterval <= 0 {
 		c.JWKSInterval = 10 * time.Minute
@@ -70,34 +67,36 @@ func NewVerifier(c Config) (*Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(static) == 0 && c.JWKSURL == "" {
+	if len(static) == 0 && len(c.JWKS) == 0 {
 		return nil, errors.New("no key to verify tokens with")
 	}
 	options := []jwt.ParserOption{jwt.WithLeeway(c.Leeway), jwt.WithIssuedAt()}
 	if !c.AllowNoExpiry {
 		options = append(options, jwt.WithExpirationRequired())
 	}
-	v := &Verifier{static: static, validator: jwt.NewValidator(options...), wake: make(chan struct{}, 1)}
-	previous := c.Previous
-	c.Previous = nil
-	v.config = c
-	if c.JWKSURL == "" {
-		return v, nil
+	v := &Verifier{static: static, validator: jwt.NewValidator(options...), config: c}
+	for _, from := range c.JWKS {
+		f, err := newFetcher(from, &v.config)
+		if err != nil {
+			return nil, err
+		}
+		v.fetchers = append(v.fetchers, f)
 	}
-	if previous != nil && previous.config.JWKSURL == c.JWKSURL {
-		v.fetched.Store(previous.fetched.Load())
-	}
-	f, err := newFetcher(v)
-	if err != nil {
-		return nil, err
+	v.config.Previous = nil // what it fetched has been taken over
+	return v, nil
+}
+
+// Start has the sets of keys fetched, in the background until Close. It does not
+// wait for them.
+func (v *Verifier) Start() {
+	if len(v.fetchers) == 0 {
+		return
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	v.stop, v.tried, v.ended = stop, make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(v.ended)
-		f.run(ctx)
-	}()
-	return v, nil
+	v.stop = stop
+	for _, f := range v.fetchers {
+		v.done.Go(func() { f.run(ctx) })
+	}
 }
 
 // Close ends the fetching of keys and waits for it. What was fetched still
@@ -105,19 +104,18 @@ func NewVerifier(c Config) (*Verifier, error) {
 func (v *Verifier) Close() {
 	if v.stop != nil {
 		v.stop()
-		<-v.ended
+		v.done.Wait()
 	}
 }
 
-// Await waits until the first fetch of the JWKS URL has ended, however it did. It
-// is for commands that ask once; a gateway does not wait.
+// Await waits until the first fetch of each set has ended, however it did, after
+// Start. It is for commands that ask once; a gateway does not wait.
 func (v *Verifier) Await(ctx context.Context) {
-	if v.tried == nil {
-		return
-	}
-	select {
-	case <-v.tried:
-	case <-ctx.Done():
+	for _, f := range v.fetchers {
+		select {
+		case <-f.tried:
+		case <-ctx.Done():
+		}
 	}
 }
 
@@ -127,37 +125,35 @@ func (v *Verifier) Leeway() time.Duration { return v.config.Leeway }
 // Summary says for a log what is trusted: the number of keys of each algorithm
 // and where they are from, no key and no secret.
 func (v *Verifier) Summary() string {
-	var parts []string
+	known, parts := v.known(), []string(nil)
 	for _, algorithm := range v.Algorithms() {
 		n := 0
-		for _, k := range v.static {
-			if k.method.Alg() == algorithm {
+		for i := range known {
+			if known[i].method.Alg() == algorithm {
 				n++
-			}
-		}
-		if f := v.fetched.Load(); f != nil {
-			for _, k := range *f {
-				if k.method.Alg() == algorithm {
-					n++
-				}
 			}
 		}
 		parts = append(parts, fmt.Sprintf("%s: %d", algorithm, n))
 	}
-	if v.config.JWKSURL != "" {
-		parts = append(parts, "JWKS of "+hostOf(v.config.JWKSURL))
+	for _, f := range v.fetchers {
+		parts = append(parts, "JWKS of "+hostOf(f.from.URL))
 	}
 	return strings.Join(parts, ", ")
 }
 
+// known is every key there is now.
+func (v *Verifier) known() keySet {
+	all := slices.Clone(v.static)
+	for _, f := range v.fetchers {
+		all = append(all, f.known()...)
+	}
+	return all
+}
+
 // Algorithms are those of the keys that are known now, sorted.
 func (v *Verifier) Algorithms() []string {
-	known := v.static
-	if f := v.fetched.Load(); f != nil {
-		known = append(slices.Clone(known), *f...)
-	}
 	var names []string
-	for _, k := range known {
+	for _, k := range v.known() {
 		names = append(names, k.method.Alg())
 	}
 	slices.Sort(names)
@@ -227,14 +223,26 @@ func (v *Verifier) verify(token string) (*Identity, *tokenError) {
 	if !ok {
 		return nil, refused(metrics.TokenMalformed)
 	}
-	if !slices.ContainsFunc(keys, func(k *key) bool { return k.method.Verify(p.signed, signature, k.material) == nil }) {
-		return nil, refused(metrics.TokenSignature)
+	refusal := refused(metrics.TokenSignature)
+	for _, k := range keys {
+		if k.method.Verify(p.signed, signature, k.material) != nil {
+			continue
+		}
+		id, err := v.identity(p.claims, k)
+		if err == nil {
+			return id, nil
+		}
+		refusal = err // of the last: another issuer may have the same key
 	}
-	return v.identity(p.claims)
+	if refusal == refused(metrics.TokenSignature) && len(v.fetchers) > 1 {
+		v.ask() // perhaps an issuer has a new key, of a name that another's has
+	}
+	return nil, refusal
 }
 
 // candidates are the keys that may have signed a token: those of its algorithm
-// and, where it names a key, of that name or of none.
+// and, where it names a key, of that name or of none. Several issuers may have
+// given the same name to keys of theirs.
 func (v *Verifier) candidates(h header) ([]*key, *tokenError) {
 	var found []*key
 	algorithm := false
@@ -250,23 +258,29 @@ func (v *Verifier) candidates(h header) ([]*key, *tokenError) {
 		}
 	}
 	pick(v.static)
-	if f := v.fetched.Load(); f != nil {
-		pick(*f)
+	for _, f := range v.fetchers {
+		pick(f.known())
 	}
 	if len(found) > 0 {
 		return found, nil
 	}
-	known := slices.Contains(algorithms, h.Algorithm)
-	if known && v.config.JWKSURL != "" && h.Algorithm != algorithmHS256 {
-		// Perhaps the issuer has a new key. This token is refused all the same:
-		// nothing here waits for what a stranger sends.
-		select {
-		case v.wake <- struct{}{}:
-		default:
-		}
+	fetchable := len(v.fetchers) > 0 && slices.Contains(algorithms, h.Algorithm) && h.Algorithm != algorithmHS256
+	if fetchable {
+		v.ask() // perhaps an issuer has a new key
 	}
-	if algorithm || known && v.config.JWKSURL != "" && h.Algorithm != algorithmHS256 {
+	if algorithm || fetchable {
 		return nil, refused(metrics.TokenUnknownKey)
 	}
 	return nil, refused(metrics.TokenAlgorithm)
+}
+
+// ask has the sets fetched soon. The token that made it is refused all the same:
+// nothing here waits for what a stranger sends.
+func (v *Verifier) ask() {
+	for _, f := range v.fetchers {
+		select {
+		case f.wake <- struct{}{}:
+		default:
+		}
+	}
 }

@@ -199,9 +199,10 @@ func TestKeysThatCannotBeAreRefusedAtTheStart(t *testing.T) {
 		"jwks.json: not a JSON Web Key Set":   {JWKSFile: write(t, "jwks.json", "{")},
 		"no key for RS256, ES256 or EdDSA":    {JWKSFile: write(t, "jwks.json", `{"keys":[{"kty":"oct","k":"AAAA"}]}`)},
 		"keys[0]: no P-256 key":               {JWKSFile: write(t, "jwks.json", `{"keys":[{"kty":"EC","crv":"P-256","x":"AAAA","y":"AAAA"}]}`)},
-		"want https: over http, others could": {JWKSURL: "http://example.com/jwks"},
-		"want no user and password":           {JWKSURL: "https://user:pass@example.com/jwks"},
-		"want https://HOST/PATH":              {JWKSURL: "file:///etc/passwd"},
+		"want https: over http, others could": {JWKS: []JWKS{{URL: "http://example.com/jwks"}}},
+		"none of auth.issuer":                 {Issuers: []string{"a"}, JWKS: []JWKS{{URL: "https://b/jwks", Issuer: "b"}}},
+		"want no user and password":           {JWKS: []JWKS{{URL: "https://user:pass@example.com/jwks"}}},
+		"want https://HOST/PATH":              {JWKS: []JWKS{{URL: "file:///etc/passwd"}}},
 	} {
 		v, err := NewVerifier(c)
 		if err == nil {

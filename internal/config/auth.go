@@ -15,7 +15,7 @@ type Auth struct {
 	HS256SecretFiles []string
 	PublicKeyFiles   []string // PEM
 	JWKSFile         string
-	JWKSURL          string
+	JWKSURLs         []string // URL, or ISSUER URL
 	Issuers          []string // empty: not looked at
 	Audiences        []string // empty: not looked at
 	Leeway           time.Duration
@@ -27,7 +27,7 @@ func (a *Auth) TokenNeeded() bool { return a.Required || !a.Anonymous }
 
 // HasKeys says whether there is anything to verify a token with.
 func (a *Auth) HasKeys() bool {
-	return len(a.HS256SecretFiles) > 0 || len(a.PublicKeyFiles) > 0 || a.JWKSFile != "" || a.JWKSURL != ""
+	return len(a.HS256SecretFiles) > 0 || len(a.PublicKeyFiles) > 0 || a.JWKSFile != "" || len(a.JWKSURLs) > 0
 }
 
 // maxLeeway is more than clocks differ that anybody looks after.
@@ -53,12 +53,12 @@ func (c *Config) authOptions() []option {
 		{key: "auth.jwks_file", def: "", file: true, value: text(&a.JWKSFile, "a file's path"),
 			what: "file with a JSON Web Key Set; its symmetric keys are left out",
 			why:  "nobody is trusted who was not named"},
-		{key: "auth.jwks_url", def: "", value: text(&a.JWKSURL, "https://HOST/PATH, or http of this machine"),
-			what: "URL of a JSON Web Key Set, https or http of this machine, fetched in the background every 10 minutes and where a token names" +
-				" an unknown key; the last good set counts while it cannot be fetched",
+		{key: "auth.jwks_url", def: "", value: list(&a.JWKSURLs, parseJWKSURL, "URLs such as https://HOST/PATH, or http of this machine, alone or behind an issuer and a space"),
+			what: "URLs of JSON Web Key Sets, https or http of this machine, fetched in the background every 10 minutes and where a token names" +
+				" an unknown key; the last good set counts while one cannot be fetched. As ISSUER URL its keys verify only tokens whose iss is ISSUER",
 			why: "nobody is trusted who was not named"},
 		{key: "auth.issuer", def: "", value: list(&a.Issuers, parseClaim, "names of issuers"),
-			what: "issuers, of which a token's iss must be one; none is any. Each is trusted with every key",
+			what: "issuers, of which a token's iss must be one; none is any. Each is trusted with every key but those of another in auth.jwks_url",
 			why:  "who has a key that is configured here is trusted already"},
 		{key: "auth.audience", def: "", value: list(&a.Audiences, parseClaim, "names of audiences"),
 			what: "audiences, of which a token's aud must have one; none is any. Set it where the keys sign for other services too",
@@ -96,6 +96,16 @@ func parseClaim(s string) (string, error) {
 		return "", errors.New("no name")
 	}
 	return s, nil
+}
+
+// parseJWKSURL takes what auth.jwks_url may have. What is behind the URL nobody knows
+// before it is fetched.
+func parseJWKSURL(s string) (string, error) {
+	words := strings.Fields(s)
+	if len(words) == 0 || len(words) > 2 {
+		return "", errors.New("neither URL nor ISSUER URL")
+	}
+	return strings.Join(words, " "), nil
 }
 
 func leeway(field *time.Duration) setting {

@@ -17,9 +17,9 @@ auth:
   issuer: "https://login.example.com"
   require_exp: false
 api: {keys_file: keys.yaml}
-`, []string{"FANFARE_AUTH_AUDIENCE=chat, news"}, "--auth-jwks-url=https://login.example.com/jwks", "--auth-leeway=30s")
+`, []string{"FANFARE_AUTH_AUDIENCE=chat, news"}, "--auth-jwks-url=https://login.example.com/jwks", "--auth-jwks-url", "https://b.example.com  https://b.example.com/keys", "--auth-leeway=30s")
 	want := Auth{Required: true, Anonymous: true, HS256SecretFiles: []string{"old", "new"}, PublicKeyFiles: []string{"a.pem"}, JWKSFile: "jwks.json",
-		JWKSURL: "https://login.example.com/jwks", Issuers: []string{"https://login.example.com"}, Audiences: []string{"chat", "news"}, Leeway: 30 * time.Second}
+		JWKSURLs: []string{"https://login.example.com/jwks", "https://b.example.com https://b.example.com/keys"}, Issuers: []string{"https://login.example.com"}, Audiences: []string{"chat", "news"}, Leeway: 30 * time.Second}
 	if !reflect.DeepEqual(c.Auth, want) || c.API.KeysFile != "keys.yaml" {
 		t.Errorf("%+v %+v", c.Auth, c.API)
 	}
