@@ -13,10 +13,10 @@ GOFMT = $(shell $(GO) env GOROOT)/bin/gofmt
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run build test ci bench fuzz faults deps fmt vet staticcheck tidy imports race portable secure cross
+.PHONY: help run build test ci bench fuzz faults deps fmt vet staticcheck tidy imports race portable secure cross chart chart-files
 
 help: ## what there is to do
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: ## run the gateway: make run ARGS='--listen :8081'
 	$(GO) run ./cmd/fanfare $(ARGS)
@@ -26,7 +26,7 @@ build: ## build bin/fanfare
 
 test: deps race ## get what the tests need, then run them all with the race detector
 
-ci: deps fmt vet staticcheck tidy imports race portable secure fuzz cross ## everything that must hold before a change is taken
+ci: deps fmt vet staticcheck tidy imports race portable secure fuzz cross chart ## everything that must hold before a change is taken
 	@echo "ci: all passed"
 
 bench: ## run the benchmarks, the comparison with the floor first
@@ -84,3 +84,13 @@ secure: ## the event loops and the gateway, clients of their tests by TLS: make 
 cross: ## build for macOS
 	@echo "== cross: darwin/arm64"
 	@CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) build ./...
+
+# Without vet, which would go through all of Kubernetes.
+chart: ## check the Helm chart: linter, unit tests, the API's types, a real gateway
+	@echo "== chart"
+	@files=$$($(GOFMT) -l .ci/chart) && if [ -n "$$files" ]; then echo "not gofmt's form:"; echo "$$files"; exit 1; fi
+	cd .ci/chart && $(GO) test -vet=off -count=1 .
+	cd .ci/chart && $(GO) tool helm-unittest ../../charts/fanfare
+
+chart-files: ## write what of the chart is made of other files: values table, schema, alerts, dashboards
+	cd .ci/chart && $(GO) test -vet=off -count=1 -run 'Readme|SchemaKnows|FilesAre' . -update
