@@ -38,7 +38,7 @@ func (a Admin) pages() []page {
 	}
 }
 
-// Handler serves the calls under /v1/, the pages, and, if asked to,
+// Handler serves the calls under /v1/, the pages, /debug/fleet, and, if asked to,
 // /debug/pprof/.
 func (a Admin) Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -46,6 +46,7 @@ func (a Admin) Handler() http.Handler {
 		mux.HandleFunc("GET "+p.path, p.answer)
 		mux.HandleFunc(p.path, onlyGet)
 	}
+	handleDebug(mux)
 	if a.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

@@ -37,6 +37,8 @@ type Gateway interface {
 	// Disconnect closes a user's connections on every gateway.
 	Disconnect(ctx context.Context, user string) error
 	Gateways(ctx context.Context) ([]broker.Member, error)
+	// Look is every gateway with what it looks like from inside.
+	Look(ctx context.Context) []broker.Member
 	Revoke(ctx context.Context, r broker.Revocation) error
 	Revocations(ctx context.Context) ([]broker.Revocation, error)
 }

@@ -69,6 +69,7 @@ func TestEveryDocumentedAnswerIsGiven(t *testing.T) {
 		{"POST", "/v1/revocations", `{"user":"ada"}`},
 		{"GET", "/v1/revocations", ""},
 		{"GET", "/v1/gateways", ""},
+		{"GET", "/v1/fleet", ""},
 	}
 	want := func(method, path, body string, a answer, statuses ...int) {
 		t.Helper()
@@ -97,6 +98,9 @@ func TestEveryDocumentedAnswerIsGiven(t *testing.T) {
 			a := s.ask(c.method, c.path, c.body)
 			if c.path == "/v1/messages" {
 				status = 200 // with the error in each result
+			}
+			if c.path == "/v1/fleet" {
+				status = 200 // this gateway, which says why there is no other
 			}
 			want(c.method, c.path, c.body, a, status)
 			s.fake.err = nil

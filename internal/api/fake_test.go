@@ -165,6 +165,20 @@ func (f *fake) Gateways(context.Context) ([]broker.Member, error) {
 	return []broker.Member{{ID: "gw1", Version: "v1", Connections: 3, Rooms: 2, Load: 0.25}}, f.usable()
 }
 
+func (f *fake) Look(context.Context) []broker.Member {
+	if f.panics {
+		panic("a fault")
+	}
+	slow := broker.SlowSurvey{Connection: "c-1", User: "ada", Rooms: 1, Frames: 4, Bytes: 4000, Dropped: 7, BlockedMS: 1500}
+	return []broker.Member{
+		{ID: "gw1", Version: "v1", Connections: 3, Rooms: 2, Load: 0.25, Survey: &broker.Survey{
+			Rooms: []broker.RoomSurvey{{Room: "<b>lobby</b>", Connections: 3, Epoch: "e1", Seq: 9}}, Slow: []broker.SlowSurvey{slow},
+			Blocked: 1, Heartbeats: broker.Timing{Count: 2, Seconds: 0.5}, Relay: &broker.Relay{ProbeMS: 40},
+		}},
+		{ID: "gw2", Version: "v1", Connections: 2, Rooms: 1, Draining: true},
+	}
+}
+
 func (f *fake) Revoke(_ context.Context, r broker.Revocation) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

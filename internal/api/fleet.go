@@ -21,6 +21,13 @@ func (x *exchange) gateways() *problem {
 	return x.value(map[string]any{"gateways": members})
 }
 
+// fleet is GET /v1/fleet.
+func (x *exchange) fleet() *problem {
+	ctx, cancel := x.wait()
+	defer cancel()
+	return x.value(map[string]any{"gateways": x.api.cfg.Gateway.Look(ctx)})
+}
+
 // disconnect is DELETE /v1/users/{user}/connections.
 func (x *exchange) disconnect() *problem {
 	ctx, cancel := x.wait()

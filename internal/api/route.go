@@ -50,6 +50,9 @@ var (
 	atGateways = &resource{path: "/v1/gateways", calls: []call{
 		{"GET", metrics.HTTPGateways, holder(auth.AllowAdmin), (*exchange).gateways},
 	}}
+	atFleet = &resource{path: "/v1/fleet", calls: []call{
+		{"GET", metrics.HTTPFleet, holder(auth.AllowAdmin), (*exchange).fleet},
+	}}
 	atRevocations = &resource{path: "/v1/revocations", calls: []call{
 		{"POST", metrics.HTTPRevoke, holder(auth.AllowAdmin), (*exchange).revoke},
 		{"GET", metrics.HTTPRevocations, holder(auth.AllowAdmin), (*exchange).revocations},
@@ -58,7 +61,7 @@ var (
 
 // resources are all of them.
 var resources = []*resource{
-	atRooms, atRoom, atRoomMessages, atRoomMembers, atMessages, atUserConnections, atGateways, atRevocations,
+	atRooms, atRoom, atRoomMessages, atRoomMembers, atMessages, atUserConnections, atGateways, atFleet, atRevocations,
 }
 
 // verb allows what the one decision about rooms allows.
@@ -116,6 +119,8 @@ func split(path string) (r *resource, name string) {
 		return atMessages, ""
 	case atGateways.path:
 		return atGateways, ""
+	case atFleet.path:
+		return atFleet, ""
 	case atRevocations.path:
 		return atRevocations, ""
 	}

@@ -33,6 +33,8 @@ type Member struct {
 	Rooms       int     `json:"rooms"`
 	Load        float64 `json:"load"` // how busy it is, 0 to 1
 	Draining    bool    `json:"draining"`
+
+	Survey *Survey `json:"survey,omitempty"` // nil: nobody looks
 }
 
 // Fleet is what gateways know of each other, kept by the broker they share.

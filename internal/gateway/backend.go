@@ -99,10 +99,15 @@ func (g *Gateway) Revocations(ctx context.Context) ([]broker.Revocation, error) 
 
 // Gateways is every gateway that is alive.
 func (g *Gateway) Gateways(ctx context.Context) ([]broker.Member, error) {
-	if fleet, ok := g.cfg.Broker.(broker.Fleet); ok {
-		return fleet.Members(ctx)
+	fleet, ok := g.cfg.Broker.(broker.Fleet)
+	if !ok {
+		return []broker.Member{g.member()}, nil
 	}
-	return []broker.Member{g.member()}, nil
+	members, err := fleet.Members(ctx)
+	for i := range members {
+		members[i].Survey = nil
+	}
+	return members, err
 }
 
 // call waits for the results of publications that no session made.

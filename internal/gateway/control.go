@@ -20,6 +20,7 @@ import (
 //
 //	{"type":"revoke","revocation":{"jti":"…","until":"…"}}
 //	{"type":"disconnect","user":"…"}
+//	{"type":"look"}
 type control struct {
 	Type       string             `json:"type"`
 	User       string             `json:"user,omitempty"`
@@ -29,6 +30,7 @@ type control struct {
 const (
 	controlRevoke     = "revoke"
 	controlDisconnect = "disconnect"
+	controlLook       = "look"
 
 	// maxControl bounds what is looked at of a message.
 	maxControl = 4 << 10
@@ -45,6 +47,8 @@ func parseControl(message []byte) (c control, ok bool) {
 		return c, c.Revocation != nil && c.User == ""
 	case controlDisconnect:
 		return c, c.User != "" && c.Revocation == nil
+	case controlLook:
+		return c, c.User == "" && c.Revocation == nil
 	}
 	return c, false
 }
@@ -58,6 +62,9 @@ func (g *Gateway) heard(message []byte) {
 	case c.Type == controlRevoke:
 		g.cfg.Metrics.ControlHeard(metrics.ControlRevoke)
 		g.revoked(*c.Revocation)
+	case c.Type == controlLook:
+		g.cfg.Metrics.ControlHeard(metrics.ControlLook)
+		g.looked.Store(time.Now().UnixNano())
 	default:
 		g.cfg.Metrics.ControlHeard(metrics.ControlDisconnect)
 		g.disconnect(c.User)

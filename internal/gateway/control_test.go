@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,11 +26,12 @@ type bus struct {
 	listeners []func([]byte)
 	watchers  []func(broker.PresenceEvent)
 	deaf      bool // nothing that is told arrives
+	announced map[string]broker.Member
 }
 
 // newBus makes one on people that tell it alone who comes and goes.
 func newBus(kept *memory.Broker) *bus {
-	b := &bus{People: kept}
+	b := &bus{People: kept, announced: make(map[string]broker.Member)}
 	kept.WatchPresence(func(e broker.PresenceEvent) {
 		b.mu.Lock()
 		watchers := b.watchers
@@ -48,9 +51,23 @@ type peer struct {
 
 var _ broker.Fleet = peer{}
 
-func (p peer) Announce(context.Context, broker.Member, time.Duration) (bool, error) { return true, nil }
-func (p peer) Withdraw(context.Context, string) error                               { return nil }
-func (p peer) Members(context.Context) ([]broker.Member, error)                     { return nil, nil }
+func (p peer) Announce(_ context.Context, m broker.Member, _ time.Duration) (bool, error) {
+	p.bus.mu.Lock()
+	defer p.bus.mu.Unlock()
+	p.bus.announced[m.ID] = m
+	return true, nil
+}
+
+func (p peer) Withdraw(context.Context, string) error { return nil }
+
+func (p peer) Members(context.Context) ([]broker.Member, error) {
+	p.bus.mu.Lock()
+	defer p.bus.mu.Unlock()
+	if p.bus.deaf {
+		return nil, broker.ErrUnavailable
+	}
+	return slices.Collect(maps.Values(p.bus.announced)), nil
+}
 
 func (p peer) Listen(f func([]byte)) {
 	p.bus.mu.Lock()

@@ -81,6 +81,9 @@ func (f *fleet) announce(ctx context.Context) error {
 	defer cancel()
 	g := f.gw
 	m := g.member()
+	if g.lookedAt() {
+		m.Survey = g.survey(ctx)
+	}
 	own := m.Connections
 	stands, err := f.fleet.Announce(ctx, m, lease)
 	if err != nil {

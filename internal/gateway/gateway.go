@@ -42,6 +42,8 @@ type Gateway struct {
 	unjoined     *budgets[string] // rooms without members here that are published to
 	health       health
 	load         load
+	surveys      surveys
+	looked       atomic.Int64 // Unix nanoseconds, when somebody of the fleet did; 0: never
 	accepts      sharedBucket
 	fleet        *fleet  // nil: the broker is not shared
 	people       *people // nil: the broker keeps none

@@ -138,6 +138,7 @@ func (lr *localRoom) flush(i int) {
 			lr.gap(m, step.Gap, slowReason(lr.shared.class().Slow.Policy))
 		case room.Lost:
 			lr.shard.m.Dropped(metrics.StageLog, policyLabel(lr.shared.class().Slow.Policy), step.Gap.Len())
+			lr.shard.lost(c, step.Gap.Len())
 			lr.gap(m, step.Gap, protocol.GapHistoryLost)
 		case room.Hopeless:
 			m.session.hopeless()
@@ -175,6 +176,7 @@ func (lr *localRoom) behind(m *member) {
 	dropped := m.cursor.Fall(lr.log, slow)
 	if dropped > 0 {
 		s.m.Dropped(metrics.StageQueue, policyLabel(slow.Policy), dropped)
+		s.lost(c, dropped)
 		c.Own() // the frame that has begun must not hold what was skipped
 	}
 	if slow.Policy == room.Disconnect && m.cursor.Hopeless() {

@@ -27,8 +27,9 @@ type shard struct {
 	dirty    []*localRoom // whose members have something to be sent, in turn, from next on
 	next     int
 	blocked  map[*loop.Conn]struct{}
-	outbox   []broker.Publication // of this turn
-	waiting  int                  // joins that wait for a log
+	dropped  map[*loop.Conn]uint64 // frames that connections will not get, of some
+	outbox   []broker.Publication  // of this turn
+	waiting  int                   // joins that wait for a log
 	expiries expiries
 	hunt     hunt
 	telling  []*localRoom         // whose watchers have something to be told, in turn
@@ -52,6 +53,7 @@ func newShard(gw *Gateway, index int, m *metrics.Loop) *shard {
 		gw: gw, index: index, m: m, again: -1,
 		rooms:   make(map[string]*localRoom),
 		blocked: make(map[*loop.Conn]struct{}),
+		dropped: make(map[*loop.Conn]uint64),
 	}
 }
 
@@ -94,6 +96,7 @@ func (s *shard) Drained(c *loop.Conn) {
 // Closed is loop.Handler's.
 func (s *shard) Closed(c *loop.Conn) {
 	delete(s.blocked, c)
+	delete(s.dropped, c)
 	if ses, ok := c.Data.(*session); ok {
 		ses.closed()
 	}
@@ -129,6 +132,8 @@ func (s *shard) Posted(posts []any) {
 			s.drainBegin()
 		case applied:
 			s.applied()
+		case *surveying:
+			s.survey(p)
 		}
 	}
 }

@@ -258,6 +258,7 @@ const (
 	HTTPForget
 	HTTPDisconnect
 	HTTPGateways
+	HTTPFleet
 	HTTPRevoke
 	HTTPRevocations
 	HTTPNone // no call has that path, or not with that method
@@ -265,7 +266,7 @@ const (
 )
 
 var httpCallNames = [httpCalls]string{
-	"publish", "publish_many", "rooms", "room", "history", "members", "forget", "disconnect", "gateways", "revoke", "revocations", "none",
+	"publish", "publish_many", "rooms", "room", "history", "members", "forget", "disconnect", "gateways", "fleet", "revoke", "revocations", "none",
 }
 
 // String is the call's label.

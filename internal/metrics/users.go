@@ -30,11 +30,12 @@ type ControlMessage uint8
 const (
 	ControlRevoke ControlMessage = iota
 	ControlDisconnect
+	ControlLook
 	ControlIgnored // not known, or not well formed
 	controlMessages
 )
 
-var controlNames = [controlMessages]string{"revoke", "disconnect", "ignored"}
+var controlNames = [controlMessages]string{"revoke", "disconnect", "look", "ignored"}
 
 // ControlHeard counts a control message that came.
 func (u *Users) ControlHeard(c ControlMessage) { u.controlHeard[c].Inc() }
