@@ -73,6 +73,9 @@ does makes the sender dearer by its wake-ups, by up to a half.`,
 	fs.IntVar(&o.Members, "members", 5000, "members of the one room; 0 leaves it out")
 	fs.IntVar(&o.Rooms, "rooms", 1000, "rooms, where there are many; 0 leaves them out")
 	fs.IntVar(&o.Each, "room-members", 5, "members in each of them")
+	fs.StringVar(&o.Redis, "redis-server", "", "a redis-server's binary, to measure two gateways and a Redis too")
+	fs.IntVar(&o.Fleet, "fleet-members", 2500, "members on each of those gateways")
+	fs.Float64Var(&o.FleetRate, "fleet-rate", 20_000, "deliveries a second to all of them")
 	fs.IntVar(&o.Payload, "payload", 128, "bytes of data in a message")
 	fs.IntVar(&o.UnderWay, "under-way", 16, "broadcasts under way, where there are several")
 	fs.Float64Var(&o.Rate, "rate", 40_000, "deliveries a second, where there is a rate")
@@ -92,8 +95,10 @@ func checkFloor(o *floor.Options) error {
 		return errors.New("--start: want the gateway's binary: go build -o bin/fanfare ./cmd/fanfare")
 	case runtime.NumCPU() < 2:
 		return errors.New("it needs two processors: one for the server, one for the clients")
-	case o.Members < 0 || o.Rooms < 0 || o.Each < 1 || o.Members == 0 && o.Rooms == 0:
+	case o.Members < 0 || o.Rooms < 0 || o.Each < 1 || o.Members == 0 && o.Rooms == 0 && o.Redis == "":
 		return errors.New("--members, --rooms: want some")
+	case o.Fleet < 1 || o.FleetRate <= 0:
+		return errors.New("--fleet-members, --fleet-rate: want more than 0")
 	case o.Rounds < 1 || o.Lasts <= 0 || o.Rate <= 0 || o.UnderWay < 1:
 		return errors.New("--rounds, --round, --rate, --under-way: want more than 0")
 	case o.Payload < 100:

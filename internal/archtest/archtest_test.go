@@ -71,7 +71,7 @@ var edges = map[string][]string{
 	},
 	"loadtest/internal/account": {"internal/protocol"},
 	// The floor is served through the same system calls as a gateway's loops.
-	"loadtest/internal/floor":   {"internal/poll", "loadtest/internal/plan", "loadtest/internal/server", "loadtest/internal/swarm"},
+	"loadtest/internal/floor":   {"internal/poll", "loadtest/internal/plan", "loadtest/internal/result", "loadtest/internal/server", "loadtest/internal/swarm"},
 	"loadtest/internal/latency": {},
 	"loadtest/internal/plan":    {},
 	"loadtest/internal/result":  {"loadtest/internal/account", "loadtest/internal/latency", "loadtest/internal/plan"},

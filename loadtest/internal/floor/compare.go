@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fanfare-ws/fanfare/loadtest/internal/plan"
+	"github.com/fanfare-ws/fanfare/loadtest/internal/result"
 	"github.com/fanfare-ws/fanfare/loadtest/internal/server"
 	"github.com/fanfare-ws/fanfare/loadtest/internal/swarm"
 )
@@ -20,11 +21,14 @@ import (
 type Options struct {
 	Gateway server.Launch // without its processor
 	Floor   []string      // the command that runs Serve
+	Redis   string        // the binary of a redis-server, for the fleet; empty: no fleet
 	Payload int
 
-	Members     int // of the one room
-	Rooms, Each int // of the many, and members in each
-	Rounds      int // of each measurement; their medians are told
+	Members     int     // of the one room
+	Rooms, Each int     // of the many, and members in each
+	Fleet       int     // of the fleet's room, on each of two gateways
+	FleetRate   float64 // deliveries a second in it
+	Rounds      int     // of each measurement; their medians are told
 	Lasts       time.Duration
 	Rate        float64 // deliveries a second, where there is a rate
 	UnderWay    int     // of the measurement with several broadcasts under way
@@ -38,52 +42,40 @@ const serverProcessor = 0
 
 // subject is a server with its clients.
 type subject struct {
-	name  string
-	pid   int
+	pids  []int
 	swarm *swarm.Swarm
-	stop  func()
+	stop  func() // ends all of it
 }
 
-func (s *subject) close() {
-	s.swarm.Close()
-	s.stop()
+// topology is members in rooms, and the ways to load them.
+type topology struct {
+	plan     *plan.Plan
+	floor    *plan.Plan // as many members, all on the one server
+	each     int        // members of a room
+	redis    bool
+	measures []measure
 }
 
 // measure is one way to load a topology.
 type measure struct {
+	kind     Kind
 	name     string
 	rate     float64 // deliveries a second
 	underWay int
 	floor    bool // the floor is measured too; else the gateway is held against the first measure's floor
 }
 
+// roomsUnderWay is how many messages are under way where there are many rooms.
+const roomsUnderWay = 64
+
 // Compare measures the floor and a gateway in turn.
 func Compare(ctx context.Context, o Options) (*Table, error) {
 	if err := server.KeepOff(serverProcessor + 1); err != nil {
 		return nil, err
 	}
-	common := plan.Defaults(o.Lasts)
-	common.Payload, common.Acks, common.IDs = o.Payload, false, false
 	t := &Table{Rounds: o.Rounds}
-	topologies := []struct {
-		plan     *plan.Plan
-		measures []measure
-	}{
-		{(&plan.Fanout{Common: common, Members: o.Members, Publishers: 1, UnderWay: 1}).Plan(), []measure{
-			{name: fmt.Sprintf("fanout 1 × %d, one at a time", o.Members), underWay: 1, floor: true},
-			{name: fmt.Sprintf("fanout 1 × %d, %d under way", o.Members, o.UnderWay), underWay: o.UnderWay},
-			{name: fmt.Sprintf("fanout 1 × %d, %g/s", o.Members, o.Rate), rate: o.Rate, floor: true},
-		}},
-		{(&plan.ManyRooms{Common: common, Rooms: o.Rooms, Members: o.Each, Publishers: 1, UnderWay: 1}).Plan(), []measure{
-			{name: fmt.Sprintf("rooms %d × %d, 64 under way", o.Rooms, o.Each), underWay: 64, floor: true},
-			{name: fmt.Sprintf("rooms %d × %d, %g/s", o.Rooms, o.Each, o.Rate), rate: o.Rate, floor: true},
-		}},
-	}
-	for _, topology := range topologies {
-		if len(topology.plan.Groups) == 0 || topology.plan.Connections() < 2 {
-			continue
-		}
-		rows, err := compare(ctx, &o, topology.plan, topology.measures)
+	for _, topology := range o.topologies() {
+		rows, err := compare(ctx, &o, &topology)
 		if err != nil {
 			return nil, err
 		}
@@ -92,44 +84,75 @@ func Compare(ctx context.Context, o Options) (*Table, error) {
 	return t, nil
 }
 
+// topologies are those that were not left out.
+func (o *Options) topologies() (all []topology) {
+	common := plan.Defaults(o.Lasts)
+	common.Payload, common.Acks, common.IDs = o.Payload, false, false
+	one := func(members int) *plan.Plan {
+		return (&plan.Fanout{Common: common, Members: members, Publishers: 1, UnderWay: 1}).Plan()
+	}
+	if o.Members > 0 {
+		all = append(all, topology{plan: one(o.Members), floor: one(o.Members), each: o.Members, measures: []measure{
+			{kind: OneAtATime, name: fmt.Sprintf("fanout 1 × %d, one at a time", o.Members), underWay: 1, floor: true},
+			{kind: UnderWay, name: fmt.Sprintf("fanout 1 × %d, %d under way", o.Members, o.UnderWay), underWay: o.UnderWay},
+			{kind: OpenLoop, name: fmt.Sprintf("fanout 1 × %d, %g/s", o.Members, o.Rate), rate: o.Rate, floor: true},
+		}})
+	}
+	if o.Rooms > 0 {
+		p := (&plan.ManyRooms{Common: common, Rooms: o.Rooms, Members: o.Each, Publishers: 1, UnderWay: 1}).Plan()
+		all = append(all, topology{plan: p, floor: p, each: o.Each, measures: []measure{
+			{kind: Rooms, name: fmt.Sprintf("rooms %d × %d, %d under way", o.Rooms, o.Each, roomsUnderWay), underWay: roomsUnderWay, floor: true},
+			{kind: RoomsOpenLoop, name: fmt.Sprintf("rooms %d × %d, %g/s", o.Rooms, o.Each, o.Rate), rate: o.Rate, floor: true},
+		}})
+	}
+	if o.Redis != "" {
+		common.Targets = make([]string, 2) // theirs are known once they run
+		p := (&plan.Fleet{Common: common, Members: o.Fleet, Publishers: 1}).Plan()
+		all = append(all, topology{plan: p, floor: one(2 * o.Fleet), each: 2 * o.Fleet, redis: true, measures: []measure{
+			{kind: Fleet, name: fmt.Sprintf("fleet 2 × %d and Redis, %g/s", o.Fleet, o.FleetRate), rate: o.FleetRate, floor: true},
+		}})
+	}
+	return all
+}
+
 // compare measures one topology, round by round.
-func compare(ctx context.Context, o *Options, p *plan.Plan, measures []measure) ([]Row, error) {
-	o.Tell(fmt.Sprintf("%s: connecting %d members to the gateway, and as many to the floor", p.Description, p.Connections()-1))
-	gateway, err := startGateway(ctx, o, p)
+func compare(ctx context.Context, o *Options, t *topology) ([]Row, error) {
+	o.Tell(fmt.Sprintf("%s: connecting %d members to the gateway, and as many to the floor", t.plan.Description, t.plan.Connections()-1))
+	gateway, err := startGateways(ctx, o, t)
 	if err != nil {
 		return nil, err
 	}
-	defer gateway.close()
-	plain, err := startFloor(o, p, gateway)
+	defer gateway.stop()
+	plain, err := startFloor(o, t.floor, gateway)
 	if err != nil {
 		return nil, err
 	}
-	defer plain.close()
-	rows := make([]Row, len(measures))
-	for i, m := range measures {
-		rows[i].Name = m.name
+	defer plain.stop()
+	rows := make([]Row, len(t.measures))
+	for i, m := range t.measures {
+		rows[i].Kind, rows[i].Name = m.kind, m.name
 	}
 	for round := range o.Rounds {
 		o.Tell(fmt.Sprintf("round %d of %d", round+1, o.Rounds))
-		for i, m := range measures {
+		for i, m := range t.measures {
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
 			if m.floor {
-				score, err := plain.measure(m, o, p)
+				score, err := plain.measure(m, o.Lasts, t.each)
 				if err != nil {
 					return nil, fmt.Errorf("%s: floor: %w", m.name, err)
 				}
 				rows[i].Floor = append(rows[i].Floor, score)
 			}
-			score, err := gateway.measure(m, o, p)
+			score, err := gateway.measure(m, o.Lasts, t.each)
 			if err != nil {
 				return nil, fmt.Errorf("%s: gateway: %w", m.name, err)
 			}
 			rows[i].Gateway = append(rows[i].Gateway, score)
 		}
 	}
-	for i, m := range measures {
+	for i, m := range t.measures {
 		if !m.floor {
 			rows[i].Floor = rows[0].Floor
 		}
@@ -140,18 +163,18 @@ func compare(ctx context.Context, o *Options, p *plan.Plan, measures []measure) 
 	return rows, nil
 }
 
-// measure plays one round and returns what it cost the server.
-func (s *subject) measure(m measure, o *Options, p *plan.Plan) (Score, error) {
-	each := float64(p.Groups[0].Connections / p.Groups[0].Rooms.Count)
-	before, err := server.Process(s.pid)
+// measure plays one round and returns what it cost the server. A message is each
+// deliveries.
+func (s *subject) measure(m measure, lasts time.Duration, each int) (Score, error) {
+	before, err := used(s.pids)
 	if err != nil {
 		return Score{}, err
 	}
-	got, err := s.swarm.Play(swarm.Round{Rate: m.rate / each, UnderWay: m.underWay, Lasts: o.Lasts})
+	got, err := s.swarm.Play(swarm.Round{Rate: m.rate / float64(each), UnderWay: m.underWay, Lasts: lasts})
 	if err != nil {
 		return Score{}, err
 	}
-	after, err := server.Process(s.pid)
+	after, err := used(s.pids)
 	if err != nil {
 		return Score{}, err
 	}
@@ -164,36 +187,73 @@ func (s *subject) measure(m measure, o *Options, p *plan.Plan) (Score, error) {
 		User:       (after.User - before.User) / n * 1e6,
 		System:     (after.System - before.System) / n * 1e6,
 		P50:        milliseconds(got.Latency.At(0.5)), P99: milliseconds(got.Latency.At(0.99)),
+		NearP99: milliseconds(got.Near.At(0.99)), FarP99: milliseconds(got.Far.At(0.99)),
 	}, nil
+}
+
+// used is what processes have used together.
+func used(pids []int) (all result.Usage, err error) {
+	for _, pid := range pids {
+		u, err := server.Process(pid)
+		if err != nil {
+			return all, err
+		}
+		all.User += u.User
+		all.System += u.System
+	}
+	return all, nil
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-func startGateway(ctx context.Context, o *Options, p *plan.Plan) (*subject, error) {
+// startGateways starts as many gateways as the plan has targets, with a Redis
+// between them where that is said, all on the one processor.
+func startGateways(ctx context.Context, o *Options, t *topology) (made *subject, err error) {
+	made = &subject{stop: func() {}}
+	stop := func(more func()) {
+		before := made.stop
+		made.stop = func() { more(); before() }
+	}
+	defer func() {
+		if err != nil {
+			made.stop()
+		}
+	}()
 	launch := o.Gateway
 	launch.Processor = serverProcessor
-	g, err := server.Start(ctx, launch)
-	if err != nil {
-		return nil, err
+	if t.redis {
+		r, err := server.StartRedis(ctx, o.Redis, serverProcessor)
+		if err != nil {
+			return nil, err
+		}
+		stop(r.Stop)
+		made.pids = append(made.pids, r.PID)
+		launch.Args = append(launch.Args[:len(launch.Args):len(launch.Args)], "--redis-url", r.URL)
 	}
-	s, err := connect(p, g.URL, swarm.Config{})
-	if err != nil {
-		g.Stop()
+	var urls []string
+	for range max(len(t.plan.Targets), 1) {
+		g, err := server.Start(ctx, launch)
+		if err != nil {
+			return nil, err
+		}
+		stop(g.Stop)
+		made.pids, urls = append(made.pids, g.PID), append(urls, g.URL)
+	}
+	if made.swarm, err = connect(t.plan, urls, swarm.Config{}); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
-	made := &subject{name: "gateway", pid: g.PID, swarm: s, stop: g.Stop}
+	stop(made.swarm.Close)
 	// What a message looks like is learned from one.
-	if _, err := s.Play(swarm.Round{UnderWay: 1, Lasts: 10 * time.Millisecond}); err != nil {
-		made.close()
+	if _, err := made.swarm.Play(swarm.Round{UnderWay: 1, Lasts: 10 * time.Millisecond}); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	return made, nil
 }
 
-// connect makes the clients of a server.
-func connect(p *plan.Plan, url string, c swarm.Config) (*swarm.Swarm, error) {
+// connect makes the clients of servers.
+func connect(p *plan.Plan, urls []string, c swarm.Config) (*swarm.Swarm, error) {
 	mine := *p
-	mine.Targets = []string{url}
+	mine.Targets = urls
 	c.Plan, c.Run, c.Agents = mine.Part(0, 1), "floor", 1
 	s, err := swarm.New(c)
 	if err != nil {
@@ -210,6 +270,7 @@ func connect(p *plan.Plan, url string, c swarm.Config) (*swarm.Swarm, error) {
 func startFloor(o *Options, p *plan.Plan, gateway *subject) (*subject, error) {
 	cmd := exec.Command("taskset", append([]string{"-c", fmt.Sprint(serverProcessor)}, o.Floor...)...)
 	cmd.Env = append(cmd.Environ(), "GOMAXPROCS=1")
+	cmd.SysProcAttr = server.EndWithParent()
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -230,10 +291,10 @@ func startFloor(o *Options, p *plan.Plan, gateway *subject) (*subject, error) {
 	}
 	var c swarm.Config
 	c.Epoch, c.Author = gateway.swarm.Seen()
-	s, err := connect(p, swarm.PlainScheme+"://"+strings.TrimSpace(line), c)
+	s, err := connect(p, []string{swarm.PlainScheme + "://" + strings.TrimSpace(line)}, c)
 	if err != nil {
 		stop()
 		return nil, fmt.Errorf("floor: %w", err)
 	}
-	return &subject{name: "floor", pid: cmd.Process.Pid, swarm: s, stop: stop}, nil
+	return &subject{pids: []int{cmd.Process.Pid}, swarm: s, stop: func() { s.Close(); stop() }}, nil
 }

@@ -13,8 +13,21 @@ type Table struct {
 	Rows   []Row `json:"rows"`
 }
 
+// Kind is one way to load.
+type Kind string
+
+const (
+	OneAtATime    Kind = "fanout, one at a time"
+	UnderWay      Kind = "fanout, several under way"
+	OpenLoop      Kind = "fanout, open loop"
+	Rooms         Kind = "rooms"
+	RoomsOpenLoop Kind = "rooms, open loop"
+	Fleet         Kind = "fleet"
+)
+
 // Row is one way to load, with each round's scores.
 type Row struct {
+	Kind    Kind    `json:"kind"`
 	Name    string  `json:"name"`
 	Floor   []Score `json:"floor"`
 	Gateway []Score `json:"gateway"`
@@ -27,13 +40,20 @@ type Score struct {
 	System     float64 `json:"system_seconds_per_million"`
 	P50        float64 `json:"p50_ms"`
 	P99        float64 `json:"p99_ms"`
+	NearP99    float64 `json:"near_p99_ms,omitempty"` // on the gateway that was published to
+	FarP99     float64 `json:"far_p99_ms,omitempty"`  // on the others
 }
 
 // CPU is the server's processor time in seconds per million deliveries.
 func (s Score) CPU() float64 { return s.User + s.System }
 
-// median of one number over the rounds.
-func median(scores []Score, of func(Score) float64) float64 {
+// Ratio is the gateway's median of a number to the floor's.
+func (r *Row) Ratio(of func(Score) float64) float64 {
+	return Median(r.Gateway, of) / Median(r.Floor, of)
+}
+
+// Median of one number over the rounds.
+func Median(scores []Score, of func(Score) float64) float64 {
 	var all []float64
 	for _, s := range scores {
 		all = append(all, of(s))
@@ -62,13 +82,13 @@ func (t *Table) Write(w io.Writer) error {
 			if side.name == "gateway" {
 				name = ""
 				for i, of := range []func(Score) float64{deliveries, Score.CPU, p99} {
-					ratios[i] = fmt.Sprintf("%.2f", median(r.Gateway, of)/median(r.Floor, of))
+					ratios[i] = fmt.Sprintf("%.2f", Median(r.Gateway, of)/Median(r.Floor, of))
 				}
 			}
 			fmt.Fprintf(tab, "%s\t%s\t%.0f\t%s\t%.2f\t%.2f\t%.2f\t%s\t%.2f\t%.2f\t%s\t\n", name, side.name,
-				median(side.scores, deliveries), ratios[0],
-				median(side.scores, Score.CPU), median(side.scores, func(s Score) float64 { return s.User }), median(side.scores, func(s Score) float64 { return s.System }), ratios[1],
-				median(side.scores, func(s Score) float64 { return s.P50 }), median(side.scores, p99), ratios[2])
+				Median(side.scores, deliveries), ratios[0],
+				Median(side.scores, Score.CPU), Median(side.scores, func(s Score) float64 { return s.User }), Median(side.scores, func(s Score) float64 { return s.System }), ratios[1],
+				Median(side.scores, func(s Score) float64 { return s.P50 }), Median(side.scores, p99), ratios[2])
 		}
 	}
 	return tab.Flush()

@@ -53,6 +53,7 @@ func Start(ctx context.Context, l Launch) (*Gateway, error) {
 	g := &Gateway{Subject: Subject{Name: l.Name}, ended: make(chan error, 1)}
 	g.cmd = exec.Command(l.Binary, append(append([]string(nil), arguments...), l.Args...)...)
 	g.cmd.Stderr = l.Loud
+	g.cmd.SysProcAttr = EndWithParent()
 	if l.Processor >= 0 {
 		// One loop and one processor for the runtime, as in a container of one.
 		g.cmd.Env = append(g.cmd.Environ(), "GOMAXPROCS=1")

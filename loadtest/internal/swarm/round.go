@@ -19,6 +19,9 @@ type Score struct {
 	Deliveries uint64
 	Elapsed    time.Duration // to the last delivery
 	Latency    latency.Histogram
+	// Near is that of the members on the gateway that was published to, Far that of
+	// the others'.
+	Near, Far latency.Histogram
 }
 
 // lateness is how long after a round's end its last deliveries may come.
@@ -64,8 +67,14 @@ func (s *Swarm) Play(r Round) (Score, error) {
 	}
 	score := Score{Deliveries: s.fanned, Elapsed: time.Since(begun)}
 	s.resetIntervals()
+	near := s.clients[st.slots[0]].gateway
 	for i := range s.gateways {
-		score.Latency.Merge(&s.gateways[i].total)
+		total, side := &s.gateways[i].total, &score.Far
+		if int32(i) == near {
+			side = &score.Near
+		}
+		side.Merge(total)
+		score.Latency.Merge(total)
 	}
 	return score, nil
 }
