@@ -66,7 +66,7 @@ the protocol was broken; 4 a limit such as --max-p99 was missed.`,
 	})
 	root.AddGroup(&cobra.Group{ID: "scenarios", Title: "Scenarios:"}, &cobra.Group{ID: "tools", Title: "Around them:"})
 	root.AddCommand(scenarioCommands()...)
-	root.AddCommand(agentCommand(), floorCommand(), compareCommand(), reportCommand())
+	root.AddCommand(agentCommand(), barCommand(), floorCommand(), compareCommand(), reportCommand())
 	return root
 }
 
