@@ -9,6 +9,10 @@ TLSTESTS ?= Slow|Drain|Handshake|Vanish|Random|Coalesced|Loops|Backlog|Close|TLS
 # Seeds for each fault in faults.
 SEEDS   ?= 3
 
+# Packages with benchmarks that take moments. Whole processes are measured by
+# go test -bench . ./internal/gatewaybench and ./internal/api.
+MICRO = auth frame gateway loop poll protocol room broker/memory broker/redis
+
 GOFMT = $(shell $(GO) env GOROOT)/bin/gofmt
 
 .DEFAULT_GOAL := help
@@ -29,9 +33,12 @@ test: deps race ## get what the tests need, then run them all with the race dete
 ci: deps fmt vet staticcheck tidy imports race portable secure fuzz cross chart ## everything that must hold before a change is taken
 	@echo "ci: all passed"
 
-bench: ## run the benchmarks, the comparison with the floor first
-	$(GO) test -run '^$$' -bench . ./internal/fanoutbench
-	$(GO) test -run '^$$' -bench . -benchmem $$($(GO) list ./... | grep -v fanoutbench)
+bench: ## run the micro-benchmarks and measure all that a gateway is held to: loadtest/results has it
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime 50ms $(addprefix ./internal/,$(MICRO)) ./loadtest/internal/account
+	$(GO) build -buildvcs=auto -o bin/fanfare ./cmd/fanfare
+	$(GO) build -buildvcs=auto -o bin/loadtest ./loadtest
+	@mkdir -p loadtest/results
+	bin/loadtest bar --start bin/fanfare --out loadtest/results
 
 faults: ## run the whole fault suite: make faults SEEDS=20
 	FAULTS_SEEDS=$(SEEDS) $(GO) test -count=1 -run TestFaults -timeout 0 -v ./internal/faulttest

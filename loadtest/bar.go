@@ -94,7 +94,7 @@ func (j *judgement) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		j.report.Lines = append(j.report.Lines, lines...)
+		j.report.Add(lines)
 	}
 	j.report.Lasted = time.Since(j.report.Started)
 	return nil

@@ -20,8 +20,11 @@ func machine() result.Machine {
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			switch {
+			case s.Key == "vcs.revision" && len(s.Value) >= 12:
 				m.Revision = s.Value[:12]
+			case s.Key == "vcs.modified" && s.Value == "true":
+				m.Revision += " and changes" // it comes behind the revision
 			}
 		}
 	}

@@ -93,8 +93,8 @@ var edges = map[string][]string{
 	"internal/deploytest":  {},
 	"internal/foreigntest": {},
 	// Tests alone: clients that speak the protocol, and what they are held to.
-	"internal/faulttest":   {"internal/frame", "internal/protocol"},
-	"internal/fanoutbench": {},
+	"internal/faulttest":    {"internal/frame", "internal/protocol"},
+	"internal/gatewaybench": {},
 }
 
 // testEdges are what tests may import besides. Nothing that is built depends on
@@ -111,10 +111,9 @@ var testEdges = map[string][]string{
 	"loadtest/internal/account": {"internal/frame"},
 	"loadtest/internal/report":  {"loadtest/internal/account", "loadtest/internal/plan"},
 	"loadtest/internal/team":    {"internal/poll", "loadtest/internal/faulty"},
-	// The floor uses the same system calls.
 	// Clients through the balancers.
-	"internal/deploytest":  {"internal/client"},
-	"internal/fanoutbench": {"internal/certtest", "internal/frame", "internal/poll", "internal/protocol"},
+	"internal/deploytest":   {"internal/client"},
+	"internal/gatewaybench": {"internal/certtest", "internal/frame", "internal/poll", "internal/protocol"},
 	// The calls, before a whole gateway.
 	"internal/api":  {"internal/broker/memory", "internal/room"},
 	"internal/loop": {"internal/certtest"},

@@ -32,7 +32,7 @@
 // writes is collected and given to the socket by the loop, whose rest the outbox
 // keeps. So a connection by TLS has neither goroutine nor descriptor more than
 // another, and the same states, deadlines, windows and limits; what it costs is
-// its keys and one buffer (go test -bench IdleTLS ./internal/fanoutbench).
+// its keys and one buffer (go test -bench IdleTLS ./internal/gatewaybench).
 //
 // # A turn
 //

@@ -25,7 +25,7 @@ type Report struct {
 // Line is one number and its bar.
 type Line struct {
 	What     string  `json:"what"`
-	Measured float64 `json:"measured"`
+	Measured float64 `json:"measured"`       // below 0: could not be
 	Unit     string  `json:"unit,omitempty"` // none: a ratio to the floor
 	Bar      float64 `json:"bar"`
 	Least    bool    `json:"least,omitempty"` // the bar is a least, not a most
@@ -35,13 +35,23 @@ type Line struct {
 
 // Held reports whether the bar is held.
 func (l *Line) Held() bool {
-	if math.IsNaN(l.Measured) {
+	if l.Measured < 0 {
 		return false
 	}
 	if l.Least {
 		return l.Measured >= l.Bar
 	}
 	return l.Measured <= l.Bar
+}
+
+// Add adds lines.
+func (r *Report) Add(lines []Line) {
+	for _, l := range lines {
+		if math.IsNaN(l.Measured) || math.IsInf(l.Measured, 0) {
+			l.Measured = -1 // there was nothing to divide by
+		}
+		r.Lines = append(r.Lines, l)
+	}
 }
 
 // Missed is how many lines are.
@@ -71,7 +81,7 @@ func (l *Line) unit() string {
 // amount is a number with no more digits than it deserves.
 func amount(v float64) string {
 	switch {
-	case math.IsNaN(v):
+	case v < 0:
 		return "–"
 	case math.Abs(v) >= 1000:
 		return grouped(int64(math.Round(v)))

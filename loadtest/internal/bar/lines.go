@@ -94,6 +94,6 @@ func IdleRooms(rooms int, before, with, after int64) []Line {
 	n := float64(rooms)
 	return []Line{
 		{What: fmt.Sprintf("%s idle rooms: memory of each", amount(n)), Measured: float64(with-before) / n, Unit: "B", Bar: 1024},
-		{What: "idle rooms: memory of each, kept after all have left", Measured: float64(after-before) / n, Unit: "B", Bar: 50},
+		{What: "idle rooms: memory of each, kept after all have left", Measured: float64(max(after-before, 0)) / n, Unit: "B", Bar: 50},
 	}
 }

@@ -1,4 +1,4 @@
-package fanoutbench
+package gatewaybench
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package fanoutbench
+package gatewaybench
 
 import (
 	"bytes"
@@ -14,10 +14,7 @@ import (
 	"github.com/fanfare-ws/fanfare/internal/certtest"
 )
 
-const (
-	idle    = 10_000
-	idleTLS = 2_000
-)
+const idleTLS = 2_000
 
 // resident is the server's resident memory in bytes (proc(5), VmRSS).
 func (s *subject) resident() int {
@@ -30,18 +27,9 @@ func (s *subject) resident() int {
 	return kib << 10
 }
 
-// BenchmarkIdle measures what a connection costs that has joined one room and
-// does nothing: resident memory of the gateway's process, and the processor time
-// of its handshake and join.
-func BenchmarkIdle(b *testing.B) {
-	s, addr := runGateway(b)
-	per := s.idleCost(b, addr, "", idle, s.join)
-	b.ReportMetric(per, "B/conn")
-	b.ReportMetric(0, "ns/op")
-}
-
-// BenchmarkIdleTLS is BenchmarkIdle for connections by TLS, beside as many
-// without it.
+// BenchmarkIdleTLS measures what a connection by TLS costs that has joined one room
+// and does nothing, beside one without it: resident memory of the gateway's
+// process, and the processor time of its handshake and join.
 func BenchmarkIdleTLS(b *testing.B) {
 	s, addr := runGateway(b)
 	plain := s.idleCost(b, addr, " without TLS", idleTLS, s.join)

@@ -1,76 +1,12 @@
-package fanoutbench
+package gatewaybench
 
 import (
-	"fmt"
 	"net/netip"
-	"os"
-	"runtime"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/fanfare-ws/fanfare/internal/poll"
 )
-
-// serveFloor is the floor. Whoever connects first is the publisher: what it
-// sends is written to all who have connected after it, one write each.
-func serveFloor() error {
-	runtime.LockOSThread()
-	ln, err := poll.Listen("127.0.0.1:0", poll.SocketOptions{})
-	if err != nil {
-		return err
-	}
-	fmt.Println(ln.Addr())
-	publisher, _, err := ln.Accept()
-	if err != nil {
-		return err
-	}
-	members := make(chan int, 1<<16)
-	go func() {
-		for {
-			fd, _, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			members <- fd
-		}
-	}()
-	if err := unix.SetNonblock(publisher, false); err != nil {
-		return err
-	}
-	var fds []int
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := unix.Read(publisher, buf)
-		if n <= 0 || err != nil {
-			return err
-		}
-		if n == 4 { // how many will have connected: take them all
-			for want := int(buf[0])<<8 | int(buf[1]); len(fds) < want; {
-				fds = append(fds, <-members)
-			}
-			if _, err := unix.Write(publisher, buf[:4]); err != nil {
-				return err
-			}
-			continue
-		}
-		for _, fd := range fds {
-			if m, err := poll.Write(fd, buf[:n]); m != n {
-				return fmt.Errorf("floor: wrote %d of %d: %w", m, n, err)
-			}
-		}
-	}
-}
-
-func init() {
-	if os.Getenv("FLOOR") == "" {
-		return
-	}
-	if err := serveFloor(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(0)
-}
 
 // members are receiving sockets, read by the goroutine that waits for them.
 type members struct {
