@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
 )
 
 // rounds of what is measured in turn.
