@@ -82,7 +82,7 @@ const preflightAge = "600"
 // eventsJoin reads what is asked for. Where a client comes back to, it says in
 // Last-Event-ID; its URL is still that of the first time.
 func eventsJoin(r *http.Request) (protocol.Join, *problem) {
-	room, ok := eventsRoom(r.URL)
+	room, ok := roomOf(r.URL, eventsBehind)
 	if !ok {
 		return protocol.Join{}, &problem{status: http.StatusNotFound, code: protocol.InvalidRequest, detail: "there is nothing here"}
 	}
@@ -123,12 +123,13 @@ func eventsJoin(r *http.Request) (protocol.Join, *problem) {
 	return j, nil
 }
 
-func eventsRoom(u *url.URL) (name string, ok bool) {
+// roomOf is the room that a path names before the end that says what is asked.
+func roomOf(u *url.URL, behind string) (name string, ok bool) {
 	escaped := u.EscapedPath()
 	if name, ok = strings.CutPrefix(escaped, eventsBefore); !ok {
 		return "", false
 	}
-	if name, ok = strings.CutSuffix(name, eventsBehind); !ok {
+	if name, ok = strings.CutSuffix(name, behind); !ok {
 		return "", false
 	}
 	name, err := url.PathUnescape(name)

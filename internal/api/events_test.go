@@ -300,7 +300,7 @@ func TestAQuietRoomKeepsItsStreamForHours(t *testing.T) {
 			}
 		}
 		next() // the join
-		write(frame.AppendFrame(nil, frame.OpText, protocol.AppendJoined(nil, []byte(joinID), protocol.Joined{Room: "r", Position: protocol.Position{Epoch: "e", Seq: 7}})))
+		write(frame.AppendFrame(nil, frame.OpText, protocol.AppendJoined(nil, []byte(insideID), protocol.Joined{Room: "r", Position: protocol.Position{Epoch: "e", Seq: 7}})))
 		for range 501 {
 			<-time.After(20 * time.Second)
 			write(frame.AppendFrame(nil, frame.OpPing, []byte("p")))
@@ -354,12 +354,12 @@ func TestNamesInPathsOfStreams(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, ok := eventsRoom(u); got != want || !ok {
+		if got, ok := roomOf(u, eventsBehind); got != want || !ok {
 			t.Errorf("%s: %q, %v", path, got, ok)
 		}
 	}
 	for _, path := range []string{"/rooms/events", "/rooms/r", "/room/r/events", "/rooms/r/events/x"} {
-		if name, ok := eventsRoom(&url.URL{Path: path}); ok {
+		if name, ok := roomOf(&url.URL{Path: path}, eventsBehind); ok {
 			t.Errorf("%s: %q", path, name)
 		}
 	}

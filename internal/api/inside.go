@@ -23,8 +23,8 @@ const (
 	insideBuffer = 4 << 10
 	// insideWait bounds the gateway's answers; a join waits for its room's log.
 	insideWait = 15 * time.Second
-	// joinID is the request_id of the one request.
-	joinID = "1"
+	// insideID is that of the one request.
+	insideID = "1"
 )
 
 // inside is a connection to the own gateway, as a client's. It belongs to the
@@ -36,8 +36,10 @@ type inside struct {
 	buf       []byte
 	out       []byte
 	heartbeat heartbeat
-	code      uint16 // of the gateway's close frame; 0: none came
-	reason    string
+	// messageBytes is the limit of a message to the gateway; 0: none.
+	messageBytes int64
+	code         uint16 // of the gateway's close frame; 0: none came
+	reason       string
 }
 
 // heartbeat is what the welcome says of it.
@@ -65,6 +67,7 @@ func dialInside(r *http.Request) (*inside, *problem) {
 		return nil, unavailable("this gateway does not answer")
 	}
 	c.heartbeat = heartbeat{interval: m.Welcome.HeartbeatInterval, timeout: m.Welcome.HeartbeatTimeout}
+	c.messageBytes = m.Welcome.MessageBytes
 	return c, nil
 }
 
@@ -142,22 +145,28 @@ func refusedInside(answer *http.Response) *problem {
 func (c *inside) join(j protocol.Join) (protocol.Joined, *problem) {
 	_ = c.SetDeadline(time.Now().Add(insideWait)) // what follows tells if it failed
 	defer func() { _ = c.SetDeadline(time.Time{}) }()
-	if err := c.send(frame.OpText, protocol.AppendJoin(nil, joinID, j)); err != nil {
+	if err := c.send(frame.OpText, protocol.AppendJoin(nil, insideID, j)); err != nil {
 		return protocol.Joined{}, unavailable("this gateway takes no more")
 	}
+	m, p := c.reply()
+	return m.Joined, p
+}
+
+// reply waits for the reply to the one request.
+func (c *inside) reply() (protocol.Server, *problem) {
 	for {
 		m, err := c.next()
 		switch {
 		case err != nil, m.Type == protocol.ServerReconnect:
-			return protocol.Joined{}, unavailable("this gateway is going away")
-		case m.ID == joinID && m.Err != nil:
+			return m, unavailable("this gateway is going away")
+		case m.ID == insideID && m.Err != nil:
 			p := refused(m.Err)
 			if m.Err.Code == protocol.LimitExceeded {
 				p.status = http.StatusTooManyRequests // of connections, not of bytes
 			}
-			return protocol.Joined{}, p
-		case m.ID == joinID:
-			return m.Joined, nil
+			return m, p
+		case m.ID == insideID:
+			return m, nil
 		}
 	}
 }

@@ -9,8 +9,8 @@ import (
 )
 
 // Public is what the public port serves beside WebSockets: the demo page and the
-// client at / and /fanfare.js, the protocol's documents, and rooms as Server-Sent
-// Events. echo says whether there is a GET /echo.
+// client at / and /fanfare.js, the protocol's documents, rooms as Server-Sent Events
+// and what is published beside those. echo says whether there is a GET /echo.
 func Public(echo bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", webclient.Handler())
@@ -21,11 +21,14 @@ func Public(echo bool) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Not the mux's, as it makes other paths of names with // and .. in them.
-		if strings.HasPrefix(r.URL.Path, eventsBefore) {
+		switch {
+		case !strings.HasPrefix(r.URL.Path, eventsBefore):
+			mux.ServeHTTP(w, r)
+		case isPost(r.URL):
+			post(w, r)
+		default:
 			events(w, r)
-			return
 		}
-		mux.ServeHTTP(w, r)
 	})
 }
 
