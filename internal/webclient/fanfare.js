@@ -1,83 +1,65 @@
 /**
  * fanfare.js speaks the Fanfare wire protocol, version 1: rooms, messages in order, resuming after a lost connection.
  *
- *     const client = connect("/ws");
- *     const room = client.join("lobby", { last: 50 });
+ *     const client = connect("/ws", { token: async () => (await fetch("/token")).text() });
+ *     const room = client.room("lobby");
  *     room.on("message", ({ from, data }) => console.log(from, data));
+ *     await room.join({ last: 50 });
  *     await room.publish({ text: "hello" });
  *
- * It runs in browsers and in Node 22 and later; elsewhere pass a WebSocket constructor (that of npm's `ws` will do).
+ * It runs unchanged in browsers, Node 20 and later, Deno and Bun; fanfare.d.ts has its types and says what each thing
+ * is. What the file is by: the emitter, the room, the client, then what a client talks through where it is not a
+ * WebSocket: a stream of Server-Sent Events, or the port of a SharedWorker, which is fanfare-worker.js beside this file.
+ * Names that begin with _ are between the classes; fanfare.min.js, which a gateway serves, shortens them.
  */
 
 /** Close codes after which the same client would only be closed again; after any other it comes back. */
-const FINAL_CODES = new Set([1000, 1002, 1003, 1007, 1008, 1009, 4001, 4005]);
+const FINAL_CODES = [1000, 1002, 1003, 1007, 1008, 1009, 4005];
+const TOKEN_CODE = 4001; // comes back, with another token
+const BUSY_CODES = [1013, 4004]; // comes back, and the back-off goes on growing however long the connection lasted
 
 /** Errors that say "not now" and not "no": the same request may be sent again. */
-const PASSING_ERRORS = new Set(["unavailable", "rate_limited"]);
-const CLOSED = { code: "closed", message: "the client is closed" };
+const PASSING_ERRORS = ["unavailable", "rate_limited"];
+const CLOSED = { code: "closed", message: "closed" };
+
+const SUBPROTOCOL = "fanfare.v1.json";
+const PAGE = 1000; // messages in one reply of history, at most
+const BACKLOG = 4096; // events that wait for a gap to be filled, at most
+const WINDOW = 512; // frames on their way from the SharedWorker to a page, at most
+const HASTE = 5000; // in which a pong has to come where there is reason for doubt
+const UPGRADE = 15_000; // between looks whether a WebSocket opens by now
 
 const DEFAULTS = {
-  backoff: { base: 500, cap: 20_000, stable: 10_000 },
   connectTimeout: 15_000,
   requestTimeout: 30_000, // well inside the gateway's de-duplication window of two minutes
   random: Math.random,
 };
 
-/**
- * Times are milliseconds; `backoff.stable` is how long a connection must last for the next back-off to begin at `base`.
- * @typedef {{ WebSocket?: new (url: string, protocols: string) => any, random?: () => number, connectTimeout?: number,
- *   requestTimeout?: number, backoff?: { base?: number, cap?: number, stable?: number } }} Options
- * @typedef {"connecting" | "open" | "waiting" | "closed"} State
- * @typedef {{ state: State, delay?: number, code?: number, reason?: string }} StateChange
- * @typedef {{ connection: string, user: string, gateway: string, limits: { message_bytes: number, rooms: number },
- *   heartbeat: { interval_ms: number, timeout_ms: number } }} Welcome
- * @typedef {{ epoch: string, seq: number }} Position
- * @typedef {Position & { room: string, time: number, from: string, data: any, event?: string }} Message
- * @typedef {{ room: string, epoch: string, from: number, to: number, reason: string }} Gap
- * @typedef {Position & { room: string, previous: Position }} Reset
- * @typedef {Position & { room: string, recovered?: boolean, members: number }} Joined
- * @typedef {Position & { room: string, duplicate?: boolean }} Published
- * @typedef {{ room: string, epoch: string, messages: Message[], first: number, last: number }} History
- */
-
-/** An error of the gateway (`code` as in the protocol) or of this client: `timeout`, `closed`, `too_large`. */
 export class FanfareError extends Error {
-  /** @param {{ code: string, message: string, field?: string, retry_after_ms?: number }} payload */
   constructor({ code, message, field, retry_after_ms }) {
     super(message);
-    this.name = "FanfareError";
-    this.code = code;
-    this.field = field;
-    this.retryAfter = retry_after_ms;
+    Object.assign(this, { name: "FanfareError", code, field, retryAfter: retry_after_ms });
   }
 }
 
-/**
- * Opens a connection and keeps it: it is opened again, with every room resumed, until `close` or a close code that
- * says not to come back. The url is that of the gateway's `/ws`; http counts as ws, and in a page it may be relative.
- * @param {string | URL} url @param {Options} [options] @returns {Client}
- */
 export function connect(url, options = {}) {
-  return new Client(socketURL(url), options);
+  return new Client(url, options);
 }
 
 /** Listeners by type of event. One that throws is reported and does not stop the others. */
 class Emitter {
-  /** @type {Map<string, Set<(detail: any) => void>>} */
-  #listeners = new Map();
+  #listeners = {};
 
-  /** @param {string} type @param {(detail: any) => void} listener @returns {() => void} takes the listener away */
   on(type, listener) {
-    if (!this.#listeners.has(type)) this.#listeners.set(type, new Set());
-    this.#listeners.get(type)?.add(listener);
-    return () => void this.#listeners.get(type)?.delete(listener);
+    const listeners = (this.#listeners[type] ??= new Set());
+    listeners.add(listener);
+    return () => void listeners.delete(listener);
   }
 
-  /** @internal @param {string} type @param {any} detail */
-  emit(type, detail) {
-    for (const listener of [...(this.#listeners.get(type) ?? [])]) {
+  emit(type, event) {
+    for (const listener of [...(this.#listeners[type] ?? [])]) {
       try {
-        listener(detail);
+        listener(event);
       } catch (error) {
         queueMicrotask(() => { throw error; });
       }
@@ -85,146 +67,342 @@ class Emitter {
   }
 }
 
-/**
- * One room. Events: `message` {@link Message}, `gap` {@link Gap}, `reset` {@link Reset}, `joined` {@link Joined} (again
- * after each reconnecting) and `error` {@link FanfareError}: the gateway refused the room, which is then left.
- * Every message after the first `joined` arrives once and in order, or a `gap` or a `reset` stands in its place.
- */
 export class Room extends Emitter {
-  /** Joined on the connection that is open now. */
   joined = false;
-  /** Where this room stands: the last message that arrived, or was skipped. @type {Position | null} */
-  position;
-  #last;
+  position = null;
+  wanted = false;
   #client;
+  #start = {};
+  #promise = null;
+  #settle = []; // resolve and reject of the promise
+  #backlog = null; // what came while a gap is being filled, behind that gap
 
-  /** @internal @param {string} name @param {{ last?: number, since?: Position }} start @param {Client} client */
-  constructor(name, { last, since }, client) {
+  constructor(name, client) {
     super();
     this.name = name;
-    this.position = since ?? null;
-    this.#last = last;
     this.#client = client;
   }
 
-  /**
-   * Publishes any JSON value, also through lost connections: sent again with the same `id` it is stored once.
-   * Rejected with a {@link FanfareError}; after a `timeout` it is not known whether the message was stored.
-   * @param {any} data @param {{ event?: string, id?: string }} [options] @returns {Promise<Published>}
-   */
-  async publish(data, { event, id = randomId() } = {}) {
-    if (data === undefined) throw new TypeError("publish: data is undefined, which is no JSON value");
-    return this.#client.request("publish", { room: this.name, data, event, id });
+  join(start = {}) {
+    const { presence } = this.#start;
+    if (!this.wanted) {
+      this.wanted = true;
+      this.position = start.since ?? this.#client._keep(this.name);
+      this.#start = start;
+      this.#promise = new Promise((...settle) => (this.#settle = settle));
+      this.#promise.catch(() => {}); // who does not wait for it hears of the error by the event
+    }
+    if (start.presence !== undefined) this.#start = { ...this.#start, presence: start.presence };
+    if (!this.joined || presence !== this.#start.presence) this.#client._enter(this);
+    return this.#promise;
   }
 
-  /**
-   * Reads what the gateway keeps between two sequence numbers, both exclusive, ascending.
-   * @param {{ after?: number, before?: number, limit?: number }} [range] @returns {Promise<History>}
-   */
-  async history({ after, before, limit } = {}) {
-    return this.#client.request("history", { room: this.name, after, before, limit });
+  async publish(data, { event, id = randomId(), timeout } = {}) {
+    if (data === undefined) throw new TypeError("data is undefined");
+    return this.#client.request("publish", { room: this.name, data, event, id }, timeout);
   }
 
-  /** Leaves for good. A later `client.join` begins anew with another Room. */
+  async history(range) {
+    return this.#client.request("history", { room: this.name, ...range });
+  }
+
+  async members(page) {
+    return this.#client.request("members", { room: this.name, ...page });
+  }
+
   leave() {
-    this.joined = false;
-    this.#client.leave(this);
+    this.#client._leave(this);
   }
 
-  /** @internal */
-  joinPayload() {
-    return this.position ? { room: this.name, since: this.position } : { room: this.name, last: this.#last };
+  /** Everything that happens to the room's log, in order. What the loop is too slow for becomes a gap of slow_reader. */
+  events({ buffer = 1024 } = {}) {
+    const queue = [];
+    let wake = () => {};
+    let over = !this.wanted;
+    const put = (event) => {
+      const last = queue.at(-1);
+      const { from, to } = run(event);
+      if (queue.length < buffer || event.type === "reset") queue.push(event);
+      else if (last.reason === "slow_reader") last.to = to;
+      else queue.push(gap(event, from, to, "slow_reader"));
+      wake();
+    };
+    const off = ["message", "gap", "reset"].map((type) => this.on(type, put));
+    off.push(this.on("left", () => wake((over = true))));
+    const take = async () => {
+      const event = queue.shift();
+      if (event.reason !== "slow_reader" || this.#start.fill === false) return event;
+      const to = Math.min(event.to, event.from + buffer - 1);
+      if (to < event.to) queue.unshift({ ...event, from: to + 1 });
+      queue.unshift(...(await this.#fetch({ ...event, to }, true)));
+      return take();
+    };
+    return (async function* () {
+      try {
+        for (;;) {
+          while (queue.length) yield await take();
+          if (over) return;
+          await new Promise((resolve) => (wake = resolve));
+        }
+      } finally {
+        for (const stop of off) stop();
+      }
+    })();
   }
 
-  /** @internal @param {Joined} joined */
-  enter(joined) {
+  [Symbol.asyncIterator]() {
+    return this.events();
+  }
+
+  _payload() {
+    const { last, presence } = this.#start;
+    const since = this.position ?? undefined;
+    return { room: this.name, since, last: since ? undefined : last, presence };
+  }
+
+  _enter(joined) {
+    if (this.joined) return; // again, for its presence: nothing moves
     const previous = this.position;
     this.joined = true;
-    this.position = { epoch: joined.epoch, seq: joined.seq };
-    this.emit("joined", joined);
+    this.#move(joined);
+    this.emit("joined", { type: "joined", ...joined });
+    this.#settle[0](joined);
     // Not where it was asked to resume: the log is another one, and the rest of the old one is lost.
     if (previous && (joined.epoch !== previous.epoch || joined.seq !== previous.seq)) {
-      this.emit("reset", { room: this.name, ...this.position, previous });
+      this.emit("reset", { type: "reset", room: this.name, ...this.position, previous });
     }
   }
 
-  /** @internal @param {"message" | "gap" | "reset"} type @param {any} event */
-  receive(type, event) {
+  /** The connection is lost; what was being fetched is asked for by resuming. */
+  _lost() {
+    this.joined = false;
+    this.#backlog = null;
+  }
+
+  /** It is over: it was left, refused, or the client has closed. */
+  _end(error) {
+    this._lost();
+    this.wanted = false;
+    this.#settle[1]?.(error ?? new FanfareError({ code: "left", message: "left" }));
+    if (error) this.emit("error", error);
+    this.emit("left", { type: "left", room: this.name });
+  }
+
+  _receive(event) {
     if (!this.joined) return; // what an earlier membership had under way
-    const seq = type === "gap" ? event.to : event.seq;
-    if (this.position && this.position.epoch === event.epoch && this.position.seq >= seq) return; // a duplicate
-    this.position = { epoch: event.epoch, seq };
-    this.emit(type, event);
+    if (event.type === "presence") {
+      if (this.#start.presence) this.emit("presence", event);
+      return;
+    }
+    if (!this.#backlog) return this.#take(event);
+    this.#backlog.push(event);
+    if (this.#backlog.length > BACKLOG) this.#caughtUp([this.#backlog._gap]);
+  }
+
+  #take(event) {
+    const { type, epoch } = event;
+    const { from, to } = run(event);
+    const next = this.position.seq + 1;
+    if (type === "reset" || epoch !== this.position.epoch) return this.#tell(event);
+    if (to < next) return; // a duplicate
+    if (from > next) {
+      // No gateway skips without a word, but nothing is lost in silence here either.
+      this.#skip(gap(event, next, from - 1, "unannounced"));
+      this._receive(event);
+    } else if (type === "gap") {
+      this.#skip({ ...event, from: next });
+    } else {
+      this.#tell(event);
+    }
+  }
+
+  /** Fetches what is missing, where it may still be had, and holds back what comes meanwhile. */
+  #skip(missing) {
+    const { reason } = missing;
+    const shared = reason === "shared" || reason === "last";
+    if (!shared && (this.#start.fill === false || reason === "history_lost" || reason === "conflated")) return this.#tell(missing);
+    const backlog = (this.#backlog = []);
+    backlog._gap = missing;
+    this.#fetch(missing).then((found) => {
+      if (this.#backlog === backlog) this.#caughtUp(found);
+    });
+  }
+
+  #caughtUp(found) {
+    const behind = this.#backlog;
+    this.#backlog = null;
+    for (const event of found) this.#tell(event);
+    for (const event of behind) this._receive(event);
+  }
+
+  /** What history has of a gap, and a gap for each run that it has not. */
+  async #fetch(missing, anew) {
+    const found = [];
+    let { from, to, reason } = missing;
+    try {
+      while (from <= to) {
+        const range = { room: this.name, after: from - 1, before: to + 1, limit: PAGE };
+        const { epoch, messages } = await this.#client.request("history", range, undefined, anew ?? false);
+        if (epoch !== missing.epoch) break;
+        const fewer = reason === "last"; // the log is shorter than what was asked for, which is no loss
+        reason = "history_lost";
+        if (!messages.length) break;
+        for (const message of messages) {
+          if (message.seq > from && !fewer) found.push(gap(missing, from, message.seq - 1, reason));
+          found.push({ type: "message", ...message });
+          from = message.seq + 1;
+        }
+      }
+    } catch {
+      // Refused: the gap is told as it is.
+    }
+    if (from <= to) found.push(gap(missing, from, to, reason));
+    return found;
+  }
+
+  #tell(event) {
+    this.#move(event);
+    this.emit(event.type, event);
+  }
+
+  #move(event) {
+    this.#client._keep(this.name, (this.position = { epoch: event.epoch, seq: run(event).to }));
   }
 }
 
-/** A connection that comes back. Events: `state` {@link StateChange}, `error` {@link FanfareError} about no request. */
 export class Client extends Emitter {
-  state = /** @type {State} */ ("connecting");
-  /** What the gateway said first on the newest connection. @type {Welcome | null} */
-  welcome = null;
+  state = "connecting";
+  welcome = null; // what the gateway said first on the newest connection
+  user = "";
 
   #url;
   #options;
   #backoff;
-  #rooms = /** @type {Map<string, Room>} */ (new Map());
-  #pending = /** @type {Map<string, any>} */ (new Map()); // requests without a reply, by request_id, in their order
+  #rooms = new Map();
+  #pending = new Map(); // requests without a reply, by request_id, in their order
   #lastRequest = 0;
-  #socket = /** @type {any} */ (null); // null while waiting and when closed
-  #timer = /** @type {any} */ (undefined); // one at a time: for the welcome, the heartbeat or the next attempt
+  #socket = null; // null while waiting and when closed
+  #timer; // one at a time: for the welcome, the heartbeat or the next attempt
   #attempt = 0;
+  #misses = 0; // connections in a row that brought no welcome
+  #token;
+  #refused; // the gateway does not take the token any more
+  #name; // the reply to register
   #openedAt = 0; // times are of performance.now(); 0 is never
   #seenAt = 0;
   #pingedAt = 0;
+  #patience = 0; // until when a pong is waited for
   #reconnectAt = 0;
+  #listening = new AbortController();
 
-  /** @internal use {@link connect} @param {string} url @param {Options} options */
   constructor(url, options) {
     super();
-    this.#url = url;
-    this.#options = { ...DEFAULTS, WebSocket: globalThis.WebSocket, ...options };
-    this.#backoff = { ...DEFAULTS.backoff, ...options.backoff };
-    if (!this.#options.WebSocket) throw new TypeError("no WebSocket here: pass a constructor as options.WebSocket");
+    this.#url = new URL(url, globalThis.location?.href);
+    this.#url.protocol = this.#url.protocol.replace(/^http/, "ws");
+    this.#url.hash = "";
+    this.#options = { ...DEFAULTS, WebSocket: globalThis.WebSocket, SharedWorker: globalThis.SharedWorker, ...options };
+    this.#backoff = { base: 500, cap: 20_000, stable: 10_000, ...options.backoff };
+    this.#listen();
     this.#connect();
   }
 
-  /**
-   * Joins a room, now and after each reconnecting, `last` messages back or after a position (not both).
-   * A room that is joined already is returned as it is.
-   * @param {string} name @param {{ last?: number, since?: Position }} [start] @returns {Room}
-   */
-  join(name, start = {}) {
+  room(name) {
     if (this.state === "closed") throw new FanfareError(CLOSED);
-    let room = this.#rooms.get(name);
-    if (!room) {
-      room = new Room(name, start, this);
-      this.#rooms.set(name, room);
-      this.#join(room);
-    }
+    if (!this.#rooms.has(name)) this.#rooms.set(name, new Room(name, this));
+    return this.#rooms.get(name);
+  }
+
+  /** The room, joined; one that is joined already as it is. */
+  join(name, start) {
+    const room = this.room(name);
+    if (!room.wanted) room.join(start);
     return room;
   }
 
-  /** Connects at once if it waits to: for a page that hears the network is back. */
-  retry() {
-    if (this.state === "waiting") this.#connect();
+  async register(username) {
+    this.#named(await this.request("register", { username, key: this._keep(`@${username}`) ?? undefined }));
+    return this.user;
   }
 
-  /** Closes for good. Requests without a reply are rejected. */
+  /** Connects at once if it waits to. One that is open is asked for a sign of life. */
+  retry() {
+    if (this.state === "waiting") return this.#connect();
+    if (this.state !== "open") return;
+    this.#ping(HASTE);
+    this.#after(HASTE, () => this.#watch());
+  }
+
+  /** Lets the connection go until retry. Rooms and requests wait. */
+  suspend() {
+    if (this.state === "closed") return;
+    this.#release()?.close(1000);
+    this.#become({ state: "waiting", reason: "suspended" });
+  }
+
   close() {
     this.#release()?.close(1000);
-    if (this.state !== "closed") this.#end(1000, "closed by the client");
+    if (this.state !== "closed") this.#end(1000, "closed");
+  }
+
+  request(type, payload, timeout = this.#options.requestTimeout, resend = true) {
+    return new Promise((resolve, reject) => {
+      if (this.state === "closed") throw new FanfareError(CLOSED);
+      this.#ask(type, payload, (error, reply) => (error ? reject(error) : resolve(reply)), timeout, resend);
+    });
+  }
+
+  /** A page that is frozen, or kept for the back button, has no connection; one that is back looks at once. */
+  #listen() {
+    const { signal } = this.#listening;
+    const on = (types, listener) => {
+      for (const type of types) globalThis.addEventListener?.(type, listener, { capture: true, signal });
+    };
+    on(["freeze", "pagehide"], () => this.suspend());
+    on(["resume", "pageshow", "online", "offline"], () => this.retry());
   }
 
   #connect() {
-    clearTimeout(this.#timer);
     this.#openedAt = this.#reconnectAt = this.#pingedAt = 0;
-    const socket = new this.#options.WebSocket(this.#url, "fanfare.v1.json");
-    this.#socket = socket;
-    socket.onmessage = (/** @type {any} */ event) => this.#receive(event.data);
-    socket.onclose = (/** @type {any} */ event) => this.#lost(event.code, event.reason);
-    socket.onerror = () => {}; // a close follows, which says more
-    this.#timer = setTimeout(() => this.#drop("no welcome in time"), this.#options.connectTimeout);
+    const attempt = (this.#socket = { close() {} }); // until there is a socket
+    this.#after(this.#options.connectTimeout, () => this.#drop("no welcome"));
+    const { token } = this.#options;
+    if (token) {
+      Promise.resolve().then(token).then((next) => {
+        if (this.#socket !== attempt) return;
+        if (this.#refused && next === this.#token) {
+          this.#release();
+          return this.#end(TOKEN_CODE, "the token was refused");
+        }
+        this.#token = next;
+        this.#refused = false;
+        this.#open();
+      }, () => this.#socket === attempt && this.#drop("no token"));
+    } else {
+      this.#open();
+    }
     this.#become({ state: "connecting" });
+  }
+
+  #open() {
+    const { WebSocket, transport, shared, SharedWorker } = this.#options;
+    const url = this.#url.href;
+    const protocols = [SUBPROTOCOL];
+    if (this.#token) protocols.push(`bearer.${this.#token}`);
+    let socket;
+    // Misses in a row may be a proxy that breaks WebSockets: the third attempt, or the ninth where one has worked.
+    const turn = this.welcome ? 9 : 3;
+    if (!WebSocket || transport === "stream" || (!transport && this.#misses % turn === turn - 1)) socket = openStream(url, this.#token);
+    else if (shared && SharedWorker) socket = openShared(SharedWorker, url, protocols, () => (this.#options.shared = false));
+    else socket = new WebSocket(url, protocols);
+    this.#socket = socket;
+    socket.onmessage = ({ data }) => this.#receive(data);
+    socket.onclose = ({ code, reason }) => this.#lost(code, reason);
+    socket.onerror = () => {}; // a close follows, which says more
+  }
+
+  #after(delay, next) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(next, delay);
   }
 
   /** Lets the connection go, with what lasts no longer than it, and hears nothing of it any more. */
@@ -233,166 +411,331 @@ export class Client extends Emitter {
     this.#socket = null;
     clearTimeout(this.#timer);
     if (socket) socket.onmessage = socket.onclose = null;
-    for (const room of this.#rooms.values()) room.joined = false;
-    for (const [id, request] of this.#pending) if (!request.resend) this.#pending.delete(id);
+    for (const room of this.#rooms.values()) room._lost();
+    for (const [id, request] of this.#pending) if (!request._resend) this.#pending.delete(id);
     return socket;
   }
 
-  /** Gives up a connection that may be dead: its closing handshake is not waited for. @param {string} reason */
+  /** Gives up a connection that may be dead: its closing handshake is not waited for. */
   #drop(reason) {
     this.#release()?.close();
     this.#lost(1006, reason);
   }
 
-  /** @param {number} code @param {string} reason */
   #lost(code, reason) {
     this.#release();
-    if (FINAL_CODES.has(code)) return this.#end(code, reason);
+    this.#refused = code === TOKEN_CODE;
+    if (FINAL_CODES.includes(code) || (this.#refused && !this.#options.token)) return this.#end(code, reason);
 
     const now = performance.now();
-    if (this.#openedAt && now - this.#openedAt >= this.#backoff.stable) this.#attempt = 0;
-    const { base, cap } = this.#backoff;
+    const { base, cap, stable } = this.#backoff;
+    if (!this.#openedAt) this.#misses++;
+    else if (now - this.#openedAt >= stable && !BUSY_CODES.includes(code)) this.#attempt = 0;
     let delay = this.#options.random() * Math.min(cap, base * 2 ** this.#attempt); // full jitter
     // Where the gateway said when, that counts; but where it says so time and again, the back-off is the floor.
     if (this.#reconnectAt) delay = Math.max(this.#reconnectAt - now, this.#attempt > 0 ? delay : 0);
     this.#attempt++;
-    this.#timer = setTimeout(() => this.#connect(), delay);
+    this.#after(delay, () => this.#connect());
     this.#become({ state: "waiting", delay, code, reason });
   }
 
-  /** @param {number} code @param {string} reason */
   #end(code, reason) {
+    this.#listening.abort();
     this.#become({ state: "closed", code, reason });
-    for (const request of [...this.#pending.values()]) this.#settle(request, new FanfareError(CLOSED));
+    for (const request of [...this.#pending.values()]) this.#settle(request, CLOSED);
+    for (const room of this.#rooms.values()) if (room.wanted) room._end();
   }
 
-  /** @param {StateChange} change */
   #become(change) {
     this.state = change.state;
     this.emit("state", change);
   }
 
-  /** @param {string} text */
   #receive(text) {
     this.#seenAt = performance.now();
     const { type, request_id: id, payload } = JSON.parse(text);
     const request = this.#pending.get(id);
-    if (request) return this.#settle(request, type === "error" ? new FanfareError(payload) : null, payload);
+    if (request) return this.#settle(request, type === "error" && payload, payload);
 
-    if (type === "message" || type === "gap" || type === "reset") this.#rooms.get(payload.room)?.receive(type, payload);
+    if (["message", "gap", "reset", "presence"].includes(type)) this.#rooms.get(payload.room)?._receive({ type, ...payload });
     else if (type === "welcome") this.#welcomed(payload);
     else if (type === "reconnect") this.#reconnectAt = this.#seenAt + payload.after_ms;
     else if (type === "error" && id === undefined) this.emit("error", new FanfareError(payload));
   }
 
-  /** @param {Welcome} welcome */
   #welcomed(welcome) {
     clearTimeout(this.#timer);
     this.welcome = welcome;
+    this.user = welcome.user;
     this.#openedAt = this.#seenAt;
+    this.#misses = 0;
     this.state = "open"; // told to listeners only when what was under way is under way again, ahead of what they begin
-    for (const room of this.#rooms.values()) this.#join(room);
-    for (const request of [...this.#pending.values()]) if (request.resend) this.#transmit(request);
     this.#watch();
+    this.#upgrade(this.#socket);
+    if (!this.#name) return this.#begin();
+    // The name first: else the rooms would see a guest come and go.
+    this.#ask("register", this.#name, (error, reply) => {
+      if (error) this.emit("error", error);
+      else this.#named(reply);
+      this.#begin();
+    });
+  }
+
+  #begin() {
+    for (const room of this.#rooms.values()) if (room.wanted) this.#join(room);
+    for (const request of [...this.#pending.values()]) if (request._resend) this.#transmit(request);
     this.#become({ state: "open" });
+  }
+
+  #named({ username, key }) {
+    this.#name = { username, key };
+    this.user = username;
+    this._keep(`@${username}`, key);
+  }
+
+  /** From a stream back to a WebSocket, as soon as one opens. */
+  #upgrade(stream) {
+    const { WebSocket, transport } = this.#options;
+    if (!stream._stream || !WebSocket || transport) return;
+    setTimeout(() => {
+      if (this.#socket !== stream) return;
+      const probe = new WebSocket(this.#url.href, SUBPROTOCOL);
+      probe.onerror = () => {};
+      probe.onclose = () => this.#upgrade(stream);
+      probe.onopen = () => {
+        probe.onclose = null;
+        probe.close(1000);
+        if (this.#socket !== stream) return;
+        this.#release().close();
+        this.#connect();
+      };
+    }, UPGRADE);
   }
 
   /** Pings when nothing was heard for the interval, and gives up when that brought nothing in the time that is left. */
   #watch() {
-    const { interval_ms: interval, timeout_ms: timeout } = /** @type {Welcome} */ (this.welcome).heartbeat;
+    const { interval_ms: interval, timeout_ms: timeout } = this.welcome.heartbeat;
     if (!(interval > 0)) return;
     const now = performance.now();
-    // Counted from the ping, not from what was last heard: in a hidden page or a sleeping machine timers come late.
     const asked = this.#pingedAt > this.#seenAt;
-    let due = asked ? this.#pingedAt + timeout - interval : this.#seenAt + interval;
+    let due = asked ? this.#patience : this.#seenAt + interval;
     if (now >= due) {
-      if (asked) return this.#drop("heartbeat timeout");
-      this.#socket.send(encode("ping"));
-      this.#pingedAt = now;
-      due = now + timeout - interval;
+      // Timers come late in a hidden page, a busy one or on a machine that slept, ahead of what has arrived meanwhile:
+      // one that is late is no verdict, and the question is asked again.
+      if (asked && now - due < 1000) return this.#drop("heartbeat timeout");
+      due = this.#ping(timeout - interval);
     }
-    this.#timer = setTimeout(() => this.#watch(), due - now);
+    this.#after(Math.min(due - now, interval), () => this.#watch());
   }
 
-  /** @param {Room} room */
+  #ping(patience) {
+    this.#socket.send(encode("ping"));
+    this.#pingedAt = performance.now();
+    return (this.#patience = this.#pingedAt + patience);
+  }
+
+  _enter(room) {
+    if (this.state === "closed") return room._end(new FanfareError(CLOSED));
+    this.#rooms.set(room.name, room);
+    this.#join(room);
+  }
+
   #join(room) {
     if (this.state !== "open") return; // the welcome comes here again
-    this.#ask("join", room.joinPayload(), (error, joined) => {
-      if (this.#rooms.get(room.name) !== room) return; // left in the meantime
-      if (!error) return room.enter(joined);
+    this.#ask("join", room._payload(), (error, joined) => {
+      if (this.#rooms.get(room.name) !== room || !room.wanted) return; // left in the meantime
+      if (!error) return room._enter(joined);
       this.#rooms.delete(room.name);
-      room.emit("error", error);
+      room._end(error);
     });
   }
 
-  /** @internal use {@link Room.leave} @param {Room} room */
-  leave(room) {
+  _leave(room) {
     if (this.#rooms.get(room.name) !== room) return;
     this.#rooms.delete(room.name);
-    if (this.state === "open") this.#socket.send(encode("leave", undefined, { room: room.name }));
+    this._keep(room.name, null);
+    if (!room.wanted) return;
+    if (this.state === "open") this.#ask("leave", { room: room.name }, () => {});
+    room._end();
   }
 
-  /** @internal @param {string} type @param {any} payload @returns {Promise<any>} */
-  request(type, payload) {
-    return new Promise((resolve, reject) => {
-      if (this.state === "closed") throw new FanfareError(CLOSED);
-      const { requestTimeout } = this.#options;
-      this.#ask(type, payload, (error, reply) => (error ? reject(error) : resolve(reply)), requestTimeout);
-    });
+  /** Keeps a value over reloads, where there is a storage; without a value: what was kept. */
+  _keep(name, value) {
+    const { storage } = this.#options;
+    const key = `fanfare ${this.#url.host} ${name}`;
+    try {
+      if (value === undefined) return JSON.parse(storage?.getItem(key) ?? null);
+      storage?.setItem(key, JSON.stringify(value));
+    } catch {
+      // It is full, or switched off: then it lasts as long as the page.
+    }
   }
 
   /**
-   * Keeps a request until its reply, which `done` gets at once: what follows on the connection may rely on it.
-   * @param {string} type @param {any} payload @param {(error: FanfareError | null, reply: any) => void} done
-   * @param {number} [timeout] until then it is sent on every new connection; without one it ends with its connection
+   * Keeps a request until its reply, which `done` gets at once: what follows on the connection may rely on it. With
+   * `resend` it is sent on every new connection until the timeout; else it ends with its connection.
    */
-  #ask(type, payload, done, timeout) {
+  #ask(type, payload, done, timeout, resend) {
     const id = `r${++this.#lastRequest}`;
-    /** @type {any} */
-    const request = { id, text: encode(type, id, payload), done, resend: timeout !== undefined };
-    const late = new FanfareError({ code: "timeout", message: `${type}: no reply in time` });
-    if (request.resend) request.timer = setTimeout(() => this.#settle(request, late), timeout);
+    const request = { id, text: encode(type, id, payload), _done: done, _resend: resend };
+    const late = { code: "timeout", message: `${type}: no reply in time` };
+    if (timeout) request.timer = setTimeout(() => this.#settle(request, late), timeout);
     this.#pending.set(id, request);
     this.#transmit(request);
   }
 
-  /** @param {any} request */
   #transmit(request) {
     if (this.state !== "open" || this.#pending.get(request.id) !== request) return;
-    const limit = /** @type {Welcome} */ (this.welcome).limits.message_bytes;
+    const limit = this.welcome.limits.message_bytes;
     if (limit > 0 && new TextEncoder().encode(request.text).length > limit) {
       // The gateway would close the connection with 1009, and that for good.
-      return this.#settle(request, new FanfareError({ code: "too_large", message: `over ${limit} bytes` }));
+      return this.#settle(request, { code: "too_large", message: `over ${limit} bytes` });
     }
     this.#socket.send(request.text);
   }
 
-  /** @param {any} request @param {FanfareError | null} error @param {any} [reply] */
   #settle(request, error, reply) {
-    if (error && PASSING_ERRORS.has(error.code)) {
-      setTimeout(() => this.#transmit(request), error.retryAfter ?? this.#backoff.base);
+    if (error && PASSING_ERRORS.includes(error.code)) {
+      setTimeout(() => this.#transmit(request), error.retry_after_ms ?? this.#backoff.base);
       return;
     }
     clearTimeout(request.timer);
     this.#pending.delete(request.id);
-    request.done(error, reply);
+    request._done(error && new FanfareError(error), reply);
   }
 }
 
-/** @param {string} type @param {string} [id] @param {any} [payload] */
 function encode(type, id, payload) {
   return JSON.stringify({ type, version: 1, request_id: id, payload });
 }
 
-/** @param {string | URL} url */
-function socketURL(url) {
-  const absolute = new URL(url, globalThis.location?.href);
-  absolute.protocol = absolute.protocol.replace(/^http/, "ws");
-  absolute.hash = "";
-  return absolute.href;
+/** From where to where an event goes. A message's `from` is who sent it. */
+function run({ seq, from, to = seq }) {
+  return { from: seq ?? from, to };
 }
 
-/** 128 random bits in hex: `crypto.randomUUID` is missing in pages that came over plain http. */
+function gap({ room, epoch }, from, to, reason) {
+  return { type: "gap", room, epoch, from, to, reason };
+}
+
+/** 128 random bits: `crypto.randomUUID` is missing in pages that came over plain http. */
 function randomId() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return crypto.getRandomValues(new Uint32Array(4)).join("-");
+}
+
+/**
+ * Looks like a WebSocket, and is one request for each room that is read and one for each message that is published: what
+ * is left where a proxy breaks WebSockets, or where there are none.
+ */
+function openStream(url, token) {
+  const base = new URL(".", url.replace(/^ws/, "http")).href;
+  const headers = token ? { authorization: `Bearer ${token}` } : {};
+  const reading = new Map(); // an AbortController for each room
+  const socket = {
+    _stream: true,
+    send(text) {
+      const { type, request_id: id, payload: { room, ...body } = {} } = JSON.parse(text);
+      if (type === "join") read(room, body, id).catch(() => over(1006));
+      else if (type === "leave") stop(room);
+      else if (type === "publish") publish(room, body, id);
+      else if (type !== "ping") say("error", { code: "unsupported", message: `${type}: no WebSocket` }, id);
+      else if (!reading.size) say("pong");
+    },
+    close() {
+      for (const room of reading.keys()) stop(room);
+    },
+  };
+
+  const say = (type, payload, id) => socket.onmessage?.({ data: encode(type, id, payload) });
+
+  const over = (code, reason = "ended") => {
+    socket.close();
+    socket.onclose?.({ code, reason });
+  };
+
+  const ask = (room, what, init) => fetch(`${base}rooms/${encodeURIComponent(room)}/${what}`, { headers, ...init });
+
+  const stop = (room) => {
+    reading.get(room)?.abort();
+    reading.delete(room);
+  };
+
+  const refuse = async (answer, id) => {
+    if (answer.status === 401) return over(TOKEN_CODE, "unauthorized");
+    const { code, detail: message, field } = await answer.json();
+    say("error", { code, message, field, retry_after_ms: answer.headers.get("retry-after") * 1000 || undefined }, id);
+  };
+
+  const read = async (room, { since, last, presence }, id) => {
+    stop(room);
+    const abort = new AbortController();
+    reading.set(room, abort);
+    const from = since ? `since=${since.epoch}:${since.seq}` : `last=${last ?? 0}`;
+    const answer = await ask(room, `events?${from}&presence=${!!presence}`, abort);
+    if (!answer.ok) return stop(room), refuse(answer, id);
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (let text = ""; ; ) {
+      const { value, done } = await reader.read();
+      if (done) return over(1006);
+      say("pong"); // a sign of life
+      const blocks = (text + value).split("\n\n");
+      text = blocks.pop();
+      for (const block of blocks) event(block, id);
+    }
+  };
+
+  const event = (block, id) => {
+    const field = (name) => [...block.matchAll(new RegExp(`^${name}: (.*)`, "gm"))].map(([, value]) => value).join("");
+    const type = field("event") || "message";
+    const data = field("data");
+    if (!data) return;
+    const payload = JSON.parse(data);
+    if (type === "close") over(payload.code, payload.reason);
+    else say(type, payload, type === "joined" ? id : undefined);
+  };
+
+  const publish = async (room, body, id) => {
+    try {
+      const answer = await ask(room, "messages", { method: "POST", body: JSON.stringify(body) });
+      if (answer.ok) say("published", await answer.json(), id);
+      else await refuse(answer, id);
+    } catch {
+      say("error", { code: "unavailable", message: "no answer" }, id);
+    }
+  };
+
+  // A gateway that is there says that this is for WebSockets.
+  fetch(url.replace(/^ws/, "http"), { mode: "no-cors" }).then(({ status }) => {
+    if (status && status !== 426) return over(1006, `HTTP ${status}`);
+    const heartbeat = { interval_ms: 40_000, timeout_ms: 60_000 }; // a stream is not silent for more than 25 s
+    say("welcome", { heartbeat, limits: {} });
+  }).catch(() => over(1006));
+  return socket;
+}
+
+let policy;
+
+/** Looks like a WebSocket, and is a port to fanfare-worker.js, which has it. Frames are strings, all else is about the port. */
+function openShared(SharedWorker, url, protocols, failed) {
+  policy ??= globalThis.trustedTypes?.createPolicy("fanfare", { createScriptURL: (script) => script });
+  const script = new URL("./fanfare-worker.js", import.meta.url).href;
+  const worker = new SharedWorker(policy?.createScriptURL(script) ?? script, url);
+  const { port } = worker;
+  let taken = 0;
+  const socket = {
+    send: (text) => port.postMessage(text),
+    /** Without a code the connection is taken for dead, for every page. */
+    close: (code) => port.postMessage({ dead: !code }),
+  };
+  worker.onerror = () => {
+    failed();
+    socket.onclose?.({ code: 1006, reason: "no worker" });
+  };
+  port.onmessage = ({ data }) => {
+    if (data.code) return socket.onclose?.(data);
+    if (++taken % 64 === 0) port.postMessage(taken);
+    socket.onmessage?.({ data });
+  };
+  port.postMessage({ url, protocols });
+  return socket;
 }

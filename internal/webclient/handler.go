@@ -1,5 +1,6 @@
 // Package webclient owns what a browser is given: fanfare.js, the JavaScript client, and the demo page that uses it.
-// The files are embedded, read only and the same for everyone; the handler runs on net/http's goroutines and keeps no
+// The folder is also the client's npm package. What is served as /fanfare.js is fanfare.min.js, which go generate makes
+// of it (after npm install in this folder): under 5 KB compressed. The files are embedded, read only and the same for everyone; the handler runs on net/http's goroutines and keeps no
 // state. It never renders a template and knows nothing of rooms, connections or configuration: the page finds its
 // gateway at "ws" beside itself.
 package webclient
@@ -13,7 +14,9 @@ import (
 	"time"
 )
 
-//go:embed index.html demo.css demo.js fanfare.js icon.svg
+//go:generate npm run build
+
+//go:embed index.html demo.css demo.js fanfare.min.js fanfare-worker.js icon.svg
 var files embed.FS
 
 // contentSecurityPolicy lets the page load its own files and open WebSockets, and nothing else. It needs no inline
@@ -28,11 +31,14 @@ var assets = map[string]struct{ file, contentType string }{
 	"/":           {"index.html", "text/html; charset=utf-8"},
 	"/demo.css":   {"demo.css", "text/css; charset=utf-8"},
 	"/demo.js":    {"demo.js", "text/javascript; charset=utf-8"},
-	"/fanfare.js": {"fanfare.js", "text/javascript; charset=utf-8"},
+	"/fanfare.js": {"fanfare.min.js", "text/javascript; charset=utf-8"},
 	"/icon.svg":   {"icon.svg", "image/svg+xml"},
+
+	"/fanfare-worker.js": {"fanfare-worker.js", "text/javascript; charset=utf-8"},
 }
 
-// Handler serves the demo page at exactly "/", the client at /fanfare.js and the page's own files; any other path is
+// Handler serves the demo page at exactly "/", the client at /fanfare.js with its worker beside it, and the page's own
+// files; any other path is
 // 404 and any method but GET and HEAD is 405. Answers carry a strong ETag and are to be revalidated, so that a page and
 // its script are never of two versions.
 func Handler() http.Handler {
