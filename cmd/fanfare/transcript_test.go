@@ -1,102 +1,150 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
-// transcript is a block of the README that begins with ```console: commands
-// behind "$ ", each with what it prints, in which … stands for anything in a line.
-// Words behind console are flags of the gateway that it runs against.
+// transcript is what a section of the README shows in blocks that begin with
+// ```console: commands behind "$ ", each with what it prints. They are one
+// conversation, however many blocks: what a shell was told stays. Blocks of other
+// kinds whose first line is "# NAME" are files that lie beside it.
 type transcript struct {
-	line  int // in the file
-	flags []string
-	steps []step
+	heading string
+	files   map[string]string
+	steps   []step
 }
 
 type step struct {
 	command string
-	prints  string
+	prints  string // … stands for anything in a line
 }
 
-func transcripts(t *testing.T, file string) (found []transcript) {
-	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var open *transcript
-	var within string // heading
-	for i, line := range strings.Split(string(text), "\n") {
-		if strings.HasPrefix(line, "### ") {
-			within = line
+// transcripts reads a document of Markdown. Sections without commands are none.
+func transcripts(text string) (found []transcript) {
+	for _, section := range regexp.MustCompile(`(?m)^##+ `).Split(text, -1) {
+		heading, body, _ := strings.Cut(section, "\n")
+		tr := transcript{heading: heading, files: make(map[string]string)}
+		for _, block := range regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$").FindAllStringSubmatch(body, -1) {
+			if block[1] == "console" {
+				tr.steps = append(tr.steps, steps(block[2])...)
+			} else if name := regexp.MustCompile(`^# (\S+\.\w+)\n`).FindStringSubmatch(block[2]); name != nil {
+				tr.files[name[1]] = block[2]
+			}
 		}
-		if within == "### The HTTP API" {
-			continue // one conversation over several blocks: TestTheTranscriptsOfTheReadme
-		}
-		info, isConsole := strings.CutPrefix(line, "```console")
-		switch {
-		case open == nil && isConsole:
-			open = &transcript{line: i + 1, flags: strings.Fields(info)}
-		case open == nil:
-		case line == "```":
-			found = append(found, *open)
-			open = nil
-		case strings.HasPrefix(line, "$ "):
-			open.steps = append(open.steps, step{command: line[len("$ "):]})
-		case len(open.steps) == 0:
-			t.Fatalf("%s:%d: no command: %s", file, i+1, line)
-		default:
-			open.steps[len(open.steps)-1].prints += line + "\n"
+		if len(tr.steps) > 0 {
+			found = append(found, tr)
 		}
 	}
 	return found
 }
 
-// TestTheReadmesTranscriptsAreTrue runs each against a gateway of its own, which
-// is where the README says localhost:8080, and localhost:9090 for operators.
+func steps(block string) (all []step) {
+	for line := range strings.Lines(block) {
+		if command, ok := strings.CutPrefix(line, "$ "); ok {
+			all = append(all, step{command: strings.TrimSpace(command)})
+		} else if len(all) > 0 {
+			all[len(all)-1].prints += line
+		}
+	}
+	return all
+}
+
+// TestTheReadmesTranscriptsAreTrue has each conversation in a shell. A gateway is
+// where the README says localhost:8080, and 127.0.0.1:9090 for operators: that of
+// the conversation, or one that is started for it; and a Redis at 127.0.0.1:6379,
+// where the conversation names it.
 func TestTheReadmesTranscriptsAreTrue(t *testing.T) {
-	if _, err := exec.LookPath("curl"); err != nil && os.Getenv("CI") == "" {
-		t.Skip("curl is missing")
+	for _, tool := range []string{"curl", "jq"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			if os.Getenv("CI") != "" {
+				t.Fatal(err)
+			}
+			t.Skip(err)
+		}
 	}
-	all := transcripts(t, filepath.Join("..", "..", "README.md"))
-	if len(all) == 0 {
-		t.Fatal("there are none")
+	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
 	}
+	all, commands := transcripts(string(text)), 0
 	for _, tr := range all {
-		t.Run(fmt.Sprintf("line %d", tr.line), func(t *testing.T) {
-			p := serving(t, append([]string{"--listen", "127.0.0.1:0"}, tr.flags...)...)
-			dir := t.TempDir()
-			fanfare, err := exec.LookPath("fanfare")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Mkdir(filepath.Join(dir, "bin"), 0o700); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Symlink(fanfare, filepath.Join(dir, "bin", "fanfare")); err != nil {
-				t.Fatal(err)
-			}
-			real := strings.NewReplacer("localhost:8080", p.addr, "localhost:9090", p.admin)
-			for _, s := range tr.steps {
-				cmd := exec.Command("sh", "-c", real.Replace(s.command))
-				cmd.Dir = dir
-				out, _ := cmd.CombinedOutput() // one that is cut off after its time fails, and has printed what it has to
-				if !matches(s.prints, string(out)) {
-					t.Errorf("$ %s\n%s\nwant\n%s", s.command, out, s.prints)
-				}
-			}
+		commands += len(tr.steps)
+		t.Run(tr.heading, func(t *testing.T) {
+			t.Parallel()
+			tr.run(t)
 		})
+	}
+	if len(all) < 3 || commands < 20 {
+		t.Errorf("%d commands in %d sections: the test is blind", commands, len(all))
 	}
 }
 
+func (tr *transcript) run(t *testing.T) {
+	dir := t.TempDir()
+	for name, content := range tr.files {
+		write(t, filepath.Join(dir, name), content)
+	}
+	write(t, filepath.Join(dir, "secret"), strings.Repeat("0123456789abcdef", 3))
+	listen, admin := freePort(t), freePort(t)
+	real := []string{
+		"bin/fanfare serve", "bin/fanfare serve --listen " + listen + " --admin-listen " + admin,
+		"bin/fanfare tail", "bin/fanfare tail --url http://" + listen, "localhost:8080", listen, "127.0.0.1:9090", admin,
+	}
+	serves := false
+	for _, s := range tr.steps {
+		serves = serves || strings.HasPrefix(s.command, "bin/fanfare serve")
+		if strings.Contains(s.command, "127.0.0.1:6379") {
+			redis := strings.TrimPrefix(startRedis(t).url, "redis://")
+			real = append(real, "127.0.0.1:6379", redis)
+			break
+		}
+	}
+	if !serves {
+		tr.steps = append([]step{{command: "bin/fanfare serve &"}}, tr.steps...)
+	}
+	sh := newShell(t, dir)
+	addresses := strings.NewReplacer(real...)
+	for _, s := range tr.steps {
+		command := addresses.Replace(s.command)
+		got := sh.run(command)
+		if strings.HasPrefix(s.command, "bin/fanfare serve") {
+			awaitReady(t, "http://"+admin+"/readyz")
+		}
+		// What only asks may have been too early.
+		for deadline := time.Now().Add(patience); s.asks() && !matches(s.prints, got) && time.Now().Before(deadline); {
+			<-time.After(20 * time.Millisecond)
+			got = sh.run(command)
+		}
+		if !matches(s.prints, got) {
+			log, _ := os.ReadFile(filepath.Join(dir, "log"))
+			t.Errorf("$ %s\n%s\nthe README has\n%s\nand the log\n%s", s.command, got, s.prints, log)
+		}
+	}
+}
+
+// asks tells whether the command changes nothing, and may be given again.
+func (s step) asks() bool {
+	return strings.HasPrefix(s.command, "curl") && !strings.Contains(s.command, " -d ") && !strings.Contains(s.command, " -X ") ||
+		strings.HasPrefix(s.command, "bin/fanfare events")
+}
+
+// changing is what is another each time, where the README has an example of it.
+var changing = regexp.MustCompile(`"(epoch|id|version)":"[^"]+"|"(time|load)":[0-9.]+`)
+
 // matches ignores blank lines at the end, which a block does not show.
 func matches(pattern, text string) bool {
+	pattern, text = changing.ReplaceAllString(pattern, `"$1$2":…`), changing.ReplaceAllString(text, `"$1$2":…`)
 	quoted := strings.ReplaceAll(regexp.QuoteMeta(strings.TrimRight(pattern, "\n")), "…", ".+")
 	return regexp.MustCompile(`^` + quoted + `\n*$`).MatchString(text)
 }
@@ -107,9 +155,106 @@ func TestATranscriptThatIsNotTrueIsSeen(t *testing.T) {
 		want          bool
 	}{
 		{"a … c\n", "a b c\n\n", true}, {"a … c\n", "a b\nc\n", false}, {"a\n", "a b\n", false}, {"a\n", "b\na\n", false}, {"a.c\n", "abc\n", false},
+		{`{"epoch":"a","seq":1}`, `{"epoch":"b","seq":1}`, true}, {`{"epoch":"a","seq":1}`, `{"epoch":"b","seq":2}`, false}, {"", "a\n", false},
 	} {
 		if got := matches(c.pattern, c.text); got != c.want {
 			t.Errorf("%q is %q: %v", c.text, c.pattern, got)
 		}
+	}
+}
+
+// shell is one sh for all commands of a conversation.
+type shell struct {
+	t   *testing.T
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+// newShell starts one, in a folder with a bin/fanfare.
+func newShell(t *testing.T, dir string) *shell {
+	t.Helper()
+	fanfare, err := exec.LookPath("fanfare")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "bin"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(fanfare, filepath.Join(dir, "bin", "fanfare")); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sh")
+	cmd.Dir = dir
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		fmt.Fprintln(in, `for job in $(jobs -p); do kill $job; wait $job; done`)
+		_ = in.Close()
+		_ = cmd.Wait()
+	})
+	return &shell{t, in, bufio.NewReader(out)}
+}
+
+// run returns what a command prints. One in the background has its own output.
+func (s *shell) run(command string) string {
+	s.t.Helper()
+	const end = "=== end of it ==="
+	if background, ok := strings.CutSuffix(command, "&"); ok {
+		if !strings.Contains(background, ">") {
+			background += ">> log"
+		}
+		command = background + " 2>> log &"
+	}
+	if _, err := fmt.Fprintf(s.in, "%s\necho '%s'\n", command, end); err != nil {
+		s.t.Fatal(err)
+	}
+	var output strings.Builder
+	for {
+		line, err := s.out.ReadString('\n')
+		if err != nil {
+			s.t.Fatalf("%s: %v", command, err)
+		}
+		if strings.TrimSpace(line) == end {
+			return output.String()
+		}
+		output.WriteString(line)
+	}
+}
+
+// freePort is a port that nobody listens on.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func awaitReady(t *testing.T, url string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		response, err := http.Get(url)
+		if err == nil {
+			response.Body.Close()
+			if response.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s is not ready: %v", url, err)
+		}
+		<-time.After(10 * time.Millisecond)
 	}
 }
