@@ -140,7 +140,6 @@ func TestTheGatewayTakesTheConfiguration(t *testing.T) {
 type option struct {
 	path  []string
 	value string // its default, YAML
-	about string
 	live  bool
 }
 
@@ -186,8 +185,7 @@ func defaults(t testing.TB) []option {
 }
 
 func newOption(path []string, value string, about []string) option {
-	text := strings.Join(about, " ")
-	return option{path: path, value: value, about: strings.TrimSuffix(text, " Live."), live: strings.HasSuffix(text, " Live.")}
+	return option{path: path, value: value, live: strings.HasSuffix(strings.Join(about, " "), "Live.")}
 }
 
 // another is a value of the same type as the default, and not the same.

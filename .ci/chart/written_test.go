@@ -136,13 +136,14 @@ func inline(t *testing.T, node *yamlv3.Node) string {
 
 // schemaOf is the JSON Schema of a configuration.
 func schemaOf(options []option) map[string]any {
-	root := section("Fanfare's configuration: fanfare config defaults explains each key.")
+	root := section()
+	root["description"] = "Fanfare's configuration: fanfare config defaults explains each key."
 	for _, o := range options {
 		at := root
-		for i, name := range o.path[:len(o.path)-1] {
+		for _, name := range o.path[:len(o.path)-1] {
 			below := at["properties"].(map[string]any)
 			if below[name] == nil {
-				below[name] = section(strings.Join(o.path[:i+1], "."))
+				below[name] = section()
 			}
 			at = below[name].(map[string]any)
 		}
@@ -151,21 +152,22 @@ func schemaOf(options []option) map[string]any {
 	return root
 }
 
-func section(about string) map[string]any {
-	return map[string]any{"description": about, "type": "object", "additionalProperties": false, "properties": map[string]any{}}
+func section() map[string]any {
+	return map[string]any{"type": "object", "additionalProperties": false, "properties": map[string]any{}}
 }
 
 func (o option) schema() map[string]any {
-	s := map[string]any{"description": o.about}
+	s := make(map[string]any)
 	switch v := o.another().(type) {
 	case bool:
 		s["type"] = "boolean"
 	case float64:
 		s["type"] = "integer"
 	case []any:
-		s["type"] = "array"
+		s["type"] = []any{"array", "string"} // one item may stand by itself
 		s["items"] = map[string]any{"type": "string"}
 		if _, ok := v[0].(map[string]any); ok {
+			s["type"] = "array"
 			s["items"] = map[string]any{"type": "object", "required": []any{"match"}}
 		}
 	case string:
