@@ -27,7 +27,7 @@ type target struct {
 }
 
 func (g *target) flags(flags *pflag.FlagSet) {
-	flags.StringVar(&g.url, "url", "http://127.0.0.1:8080", "the gateway: http, https, ws or wss")
+	flags.StringVar(&g.url, "url", "http://127.0.0.1:8080", "the gateway: http, https, ws or wss; else "+urlVariable)
 	flags.StringVar(&g.caFile, "ca-file", "", "certificates that sign the gateway's, PEM (default the system's)")
 }
 
@@ -192,11 +192,6 @@ func (l *link) last() client.State {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.state
-}
-
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // innermost is the error that all others of a chain only put into words.

@@ -43,8 +43,18 @@ func newRoot() *cobra.Command {
 	config.Flags(root.Flags())
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
-	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(serve, publishCommand(), tailCommand(), eventsCommand(), tokenCommand(), configCommand(), healthcheckCommand(), versionCommand())
+	const serving, using = "serving", "using"
+	root.AddGroup(&cobra.Group{ID: serving, Title: "Serving:"}, &cobra.Group{ID: using, Title: "Using a gateway:"})
+	for group, commands := range map[string][]*cobra.Command{
+		serving: {serve, configCommand(), healthcheckCommand(), tokenCommand()},
+		using:   {publishCommand(), tailCommand(), eventsCommand()},
+	} {
+		for _, c := range commands {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	root.AddCommand(versionCommand())
 	return root
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strconv"
 	"sync"
@@ -32,49 +33,51 @@ func publishCommand() *cobra.Command {
 		Long: `Publishes DATA to a room. DATA is sent as it is if it is one JSON value (an object, a number, "a quoted
 string", true, null ...), and as a JSON string otherwise; --text makes it a string in any case.
 
-Without DATA, or with -, each line of stdin is a message, read in the same way, and sent as it comes, in the
-order of the lines; empty lines are skipped. A message that cannot be published ends the command; those before
-it have been published, and a few of those behind it may have been.
+Without DATA, or with -, each line of stdin is a message, or of --file, read in the same way, and sent as it comes,
+in the order of the lines; empty lines are skipped. A message that cannot be published ends the command; those
+before it have been published, and a few of those behind it may have been.
+
+With --messages a line is {"data","event"?,"id"?}, as fanfare tail --json prints them: what else it has is passed
+over, and so are lines about gaps and resets.
 
 Lost connections are made again, and what was not acknowledged is sent again with the same id, so that it is
-stored once. That goes on for --timeout, counted for each message anew.
+stored once. That goes on for --timeout, counted for each message anew. --rate spaces the messages evenly.
 
-Nothing is printed but errors; --json prints {"room","epoch","seq","duplicate"} for each message.
+Nothing is printed but errors; --json prints {"room","epoch","seq","duplicate"} for each message. Publishing a
+--file tells on stderr how far it is, if that is a terminal; --progress does it in any case.
 
 Exit codes: 0 all is published; 1 something is not: no gateway, no answer in time, or it was refused; 2 the
-command line cannot be.`,
+command line cannot be.
+
+Environment: FANFARE_URL, FANFARE_TOKEN.`,
 		Example: `  fanfare publish lobby hello
   fanfare publish lobby '{"text":"hi"}' --event chat
   fanfare publish lobby -- -5
   seq 1000 | fanfare publish lobby -
   tail -f app.log | fanfare publish logs --text
+  fanfare publish prices --file prices.ndjson --rate 500
   fanfare publish orders '{"n":17}' --id order-17 --json`,
-		Args: usage(cobra.RangeArgs(1, 2)),
+		Args:              usage(cobra.RangeArgs(1, 2)),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p.room = args[0]
-			lines := len(args) == 1 || args[1] == "-"
-			if lines && p.credentials.file == "-" {
-				return usageError(errors.New("--token-file: stdin has the messages already"))
-			}
-			token, err := p.credentials.source(cmd.InOrStdin())
-			if err != nil {
-				return err
-			}
-			p.token = token
-			if lines {
-				return p.run(cmd.Context(), p.lines(cmd.InOrStdin()))
-			}
-			return p.run(cmd.Context(), p.one(args[1]))
+			return p.command(cmd, args)
 		},
 	}
 	flags := cmd.Flags()
 	p.target.flags(flags)
 	p.credentials.flags(flags)
 	flags.StringVar(&p.options.Event, "event", "", "the message's event, a name of the application's own")
-	flags.StringVar(&p.options.ID, "id", "", "the message's id: published again within two minutes (unless the gateway\nis configured otherwise) it is stored once; line N of stdin has the id ID-N")
+	flags.StringVar(&p.options.ID, "id", "", "the message's id: published again within two minutes (unless the gateway\nis configured otherwise) it is stored once; line N has the id ID-N")
 	flags.BoolVar(&p.text, "text", false, "send a JSON string also where DATA or the line is JSON")
+	flags.StringVar(&p.file, "file", "", "publish the lines of this file")
+	flags.BoolVar(&p.messages, "messages", false, "lines are {\"data\",\"event\",\"id\"}, as tail --json prints them")
+	flags.Float64Var(&p.rate, "rate", 0, "messages a second at most (default as fast as they are taken)")
+	flags.BoolVar(&p.progress, "progress", false, "tell on stderr how far it is (default with --file, on a terminal)")
 	flags.DurationVar(&p.timeout, "timeout", 10*time.Second, "how long to try for each message, connecting included")
 	flags.BoolVar(&p.asJSON, "json", false, "print where each message stands in the room's log, a JSON object a line")
+	for _, flag := range []string{"event", "id", "rate", "timeout"} {
+		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions) // the flag is there
+	}
 	return cmd
 }
 
@@ -86,7 +89,61 @@ type publisher struct {
 	token        func(context.Context) (string, error) // nil: none
 	options      client.PublishOptions
 	text, asJSON bool
+	messages     bool // lines are whole messages
+	file         string
+	rate         float64
+	progress     bool
 	timeout      time.Duration
+
+	bulk *progress // nil: nothing is told on the way
+}
+
+// command reads the command line, and does what it says.
+func (p *publisher) command(cmd *cobra.Command, args []string) error {
+	if err := fromEnvironment(cmd.Flags(), "url", urlVariable); err != nil {
+		return err
+	}
+	p.room = args[0]
+	stdin := p.file == "" && (len(args) == 1 || args[1] == "-")
+	switch {
+	case stdin && p.credentials.file == "-":
+		return usageError(errors.New("--token-file: stdin has the messages already"))
+	case p.file != "" && len(args) == 2:
+		return usageError(errors.New("--file and DATA: give one of them"))
+	case p.messages && !stdin && p.file == "":
+		return usageError(errors.New("--messages is about lines: of stdin, or of a --file"))
+	case p.messages && (p.text || p.options != client.PublishOptions{}):
+		return usageError(errors.New("--messages: each line says itself what --text, --event and --id would"))
+	case p.rate < 0 || math.IsNaN(p.rate):
+		return usageError(errors.New("--rate: want more than 0"))
+	}
+	token, err := p.credentials.source(cmd.InOrStdin())
+	if err != nil {
+		return err
+	}
+	p.token = token
+	if !stdin && p.file == "" {
+		return p.run(cmd.Context(), p.one(args[1]))
+	}
+	if !cmd.Flags().Changed("progress") {
+		p.progress = p.file != "" && isTerminal(os.Stderr)
+	}
+	in, size, name := cmd.InOrStdin(), int64(0), "stdin"
+	if p.file != "" {
+		f, err := os.Open(p.file)
+		if err != nil {
+			return usageError(fmt.Errorf("--file: %w", err))
+		}
+		defer f.Close()
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			size = info.Size()
+		}
+		in, name = f, p.file
+	}
+	if p.progress {
+		p.bulk = newProgress(os.Stderr, size)
+	}
+	return p.run(cmd.Context(), p.lines(in, name))
 }
 
 // source gives messages to a channel that it does not close; its error ends the
@@ -117,6 +174,10 @@ func (p *publisher) run(ctx context.Context, from source) error {
 		return clientError(err)
 	}
 	ctx, end := context.WithCancel(ctx)
+	if p.bulk != nil {
+		p.bulk.start()
+		defer p.bulk.stop()
+	}
 	var running sync.WaitGroup
 	running.Go(func() { _ = c.Run(ctx) }) // its end is PublishAll's
 	err = p.publish(ctx, c, from)
@@ -136,6 +197,10 @@ func (p *publisher) publish(ctx context.Context, c *client.Client, from source) 
 		done = func(_ client.Outgoing, at client.Published) {
 			out.lines <- jsonLine(receipt{at.Room, at.Epoch, at.Seq, at.Duplicate})
 		}
+	}
+	if p.bulk != nil {
+		told := done
+		done = func(o client.Outgoing, at client.Published) { told(o, at); p.bulk.published.Add(1) }
 	}
 	messages, ended := make(chan client.Outgoing, 256), make(chan error, 1)
 	// It ends with its source or ctx; one that waits for stdin, with the process.
@@ -170,21 +235,25 @@ func (p *publisher) one(data string) source {
 }
 
 // lines is the source of the messages that stand in r, a line each.
-func (p *publisher) lines(r io.Reader) source {
+func (p *publisher) lines(r io.Reader, name string) source {
 	return source{many: true, send: func(ctx context.Context, to chan<- client.Outgoing) error {
 		in := bufio.NewScanner(r)
 		in.Buffer(make([]byte, 0, 64<<10), longestLine)
+		pace := newPace(p.rate)
 		line := 1
 		for ; in.Scan(); line++ {
-			if len(in.Bytes()) == 0 {
-				continue
+			if p.bulk != nil {
+				p.bulk.read.Add(int64(len(in.Bytes())) + 1)
 			}
-			m, err := p.message(in.Bytes())
+			m, ok, err := p.ofLine(in.Bytes(), line)
 			if err != nil {
 				return fmt.Errorf("line %d: %w", line, err)
 			}
-			if m.Line = line; m.ID != "" {
-				m.ID += "-" + strconv.Itoa(line)
+			if !ok {
+				continue
+			}
+			if err := pace.wait(ctx); err != nil {
+				return err
 			}
 			select {
 			case to <- m:
@@ -196,11 +265,55 @@ func (p *publisher) lines(r io.Reader) source {
 			return fmt.Errorf("line %d: longer than any gateway takes: more than %d bytes", line, longestLine)
 		}
 		if in.Err() != nil {
-			return fmt.Errorf("stdin: %w", in.Err())
+			return fmt.Errorf("%s: %w", name, in.Err())
 		}
 		return nil
 	}}
 }
+
+// ofLine reads a line; false: there is no message on it.
+func (p *publisher) ofLine(text []byte, line int) (m client.Outgoing, ok bool, err error) {
+	switch {
+	case len(text) == 0:
+		return m, false, nil
+	case p.messages:
+		m, ok, err = p.whole(text)
+	default:
+		m, err = p.message(text)
+		ok = true
+		if m.ID != "" {
+			m.ID += "-" + strconv.Itoa(line)
+		}
+	}
+	m.Line = line
+	return m, ok, err
+}
+
+// whole reads a line of tail --json, or one like it.
+func (p *publisher) whole(text []byte) (m client.Outgoing, ok bool, err error) {
+	var given struct {
+		Type  string          `json:"type"`
+		Data  json.RawMessage `json:"data"`
+		Event string          `json:"event"`
+		ID    string          `json:"id"`
+	}
+	if !utf8.Valid(text) {
+		return m, false, errNotUTF8
+	}
+	if err := json.Unmarshal(text, &given); err != nil {
+		return m, false, errNoMessage
+	}
+	if given.Data == nil {
+		if given.Type == "gap" || given.Type == "reset" {
+			return m, false, nil
+		}
+		return m, false, errNoMessage
+	}
+	options := client.PublishOptions{Event: given.Event, ID: given.ID}
+	return client.Outgoing{Room: p.room, Data: given.Data, PublishOptions: options}, true, nil
+}
+
+var errNoMessage = errors.New(`want {"data","event"?,"id"?}`)
 
 var errNotUTF8 = errors.New("not UTF-8, which a message must be")
 

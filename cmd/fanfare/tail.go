@@ -1,20 +1,16 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"os"
 	"os/signal"
 	"slices"
-	"strconv"
 	"syscall"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
 	"github.com/fanfare-ws/fanfare/internal/client"
@@ -26,22 +22,38 @@ func tailCommand() *cobra.Command {
 		Use:   "tail ROOM...",
 		Short: "Print the messages of rooms as they come",
 		Long: `Prints the data of each message on a line: strings as their text, all else as JSON; of several rooms behind
-the room's name and ": ". Lost connections are made again, for ever, and go on where they ended. What is known to
-be missing, and that a connection was lost, is told on stderr, a line each.
+the room's name and ": ". On a terminal the time, the sender and the event stand before it, in colours, and controls
+in what others wrote are shown and not obeyed; into a pipe or a file goes the data alone, as it is.
+
+It begins with the next message, or with --last N messages back, or with --since: a place EPOCH:SEQ of one room,
+as --json tells them; how long ago (90s, 5m, 1h30m); a time of today (14:05) or one of RFC 3339
+(2026-01-31T14:05:00Z). Of what a room does not keep any more nothing can be printed.
+
+Then it follows: lost connections are made again, for ever, and go on where they ended. With --follow=false it
+prints what is kept, all of it where neither --last nor --since says less, and ends. What is known to be missing,
+and that a connection was lost, is told on stderr, a line each.
 
 --json prints each message whole instead, {"room","epoch","seq","time","from","event","data"} (no event: none),
 and {"type":"gap","room","epoch","from","to","reason"} or {"type":"reset","room","epoch","seq","previous"} in
-its place where messages are missing or a room's log began anew.
+its place where messages are missing or a room's log began anew. fanfare publish --messages takes that again.
 
-Exit codes: 0 it printed --count messages, was told to end (SIGINT, SIGTERM), or nobody reads its output any more;
-1 the gateway refused it, or with --no-reconnect the connection ended; 2 the command line cannot be.`,
-		Example: `  fanfare tail lobby
+Exit codes: 0 it printed --count messages or what is kept, was told to end (SIGINT, SIGTERM), or nobody reads its
+output any more; 1 the gateway refused it, or with --no-reconnect the connection ended; 2 the command line cannot be.
+
+Environment: FANFARE_URL, FANFARE_TOKEN; NO_COLOR.`,
+		Example: `  fanfare tail lobby                                    # what comes from now on
   fanfare tail lobby --last 10 --count 10
+  fanfare tail lobby --since 5m --follow=false          # the last five minutes, and no more
   fanfare tail lobby --json | jq .data
-  fanfare tail orders --json --since 3kzvq8:1041
-  fanfare tail news:sport news:weather`,
-		Args: usage(cobra.MinimumNArgs(1)),
+  fanfare tail orders --json --since 3kzvq8:1041        # go on where it ended
+  fanfare tail news:sport news:weather
+  fanfare tail a --json --follow=false | fanfare publish b --messages   # copy a room`,
+		Args:              usage(cobra.MinimumNArgs(1)),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := fromEnvironment(cmd.Flags(), "url", urlVariable); err != nil {
+				return err
+			}
 			if err := t.check(cmd, args); err != nil {
 				return usageError(err)
 			}
@@ -55,11 +67,17 @@ Exit codes: 0 it printed --count messages, was told to end (SIGINT, SIGTERM), or
 	flags := cmd.Flags()
 	t.target.flags(flags)
 	t.credentials.flags(flags)
+	t.color.flags(cmd)
 	flags.IntVar(&t.last, "last", 0, "begin that many messages back, as far as they are kept")
-	flags.StringVar(&t.since, "since", "", "begin after EPOCH:SEQ of the one room, as --json tells them")
+	flags.StringVar(&t.since, "since", "", "begin after EPOCH:SEQ of the one room, or that long ago, or at that time")
+	flags.BoolVarP(&t.follow, "follow", "f", true, "go on with what comes; =false: print what is kept, and end")
 	flags.IntVar(&t.count, "count", 0, "end after that many messages")
-	flags.BoolVar(&t.asJSON, "json", false, "print whole messages, gaps and resets, a JSON object a line")
+	flags.BoolVar(&t.look.asJSON, "json", false, "print whole messages, gaps and resets, a JSON object a line")
+	flags.BoolVar(&t.look.prefix, "prefix", false, "the time, the sender and the event before each message (default on a terminal)")
 	flags.BoolVar(&t.once, "no-reconnect", false, "end when the connection does, or cannot be made")
+	for _, flag := range []string{"last", "since", "count"} {
+		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions) // the flag is there
+	}
 	return cmd
 }
 
@@ -68,10 +86,13 @@ Exit codes: 0 it printed --count messages, was told to end (SIGINT, SIGTERM), or
 type tailer struct {
 	target
 	credentials  credentials
+	color        color
 	since        string
 	last, count  int
-	asJSON, once bool
+	follow, once bool
+	look         look
 	rooms        []client.Subscription
+	from         time.Time // where they begin; zero: as the rooms say
 
 	ctx  context.Context // ends when tail does
 	end  context.CancelCauseFunc
@@ -84,13 +105,12 @@ type tailer struct {
 func (t *tailer) check(cmd *cobra.Command, rooms []string) error {
 	slices.Sort(rooms)
 	rooms = slices.Compact(rooms)
-	switch flags := cmd.Flags(); {
+	flags := cmd.Flags()
+	switch {
 	case t.last < 0 || t.last > math.MaxInt32:
 		return fmt.Errorf("--last: want 0 to %d", math.MaxInt32)
 	case flags.Changed("count") && t.count < 1:
 		return errors.New("--count: want at least 1")
-	case t.since != "" && len(rooms) > 1:
-		return errors.New("--since is a place in one room: name just that")
 	case t.since != "" && t.last > 0:
 		return errors.New("--since and --last both say where to begin: give one")
 	}
@@ -98,13 +118,27 @@ func (t *tailer) check(cmd *cobra.Command, rooms []string) error {
 		t.rooms = append(t.rooms, client.Subscription{Room: room, Last: t.last})
 	}
 	if t.since != "" {
-		at, err := client.ParsePosition(t.since)
+		s, err := parseSince(t.since, time.Now())
 		if err != nil {
-			return fmt.Errorf("--since: %s", clientText(err))
+			return err
 		}
-		t.rooms[0].Since = &at
+		if s.at != nil && len(rooms) > 1 {
+			return errors.New("--since is a place in one room: name just that")
+		}
+		t.rooms[0].Since, t.from = s.at, s.time
 	}
-	return nil
+	return t.see(flags.Changed("prefix"))
+}
+
+// see decides how messages look: prefixed says whether the command line did so of
+// the prefix.
+func (t *tailer) see(prefixed bool) (err error) {
+	t.look.rooms, t.look.visible = len(t.rooms) > 1, isTerminal(os.Stdout)
+	if !prefixed {
+		t.look.prefix = t.look.visible
+	}
+	t.look.colors, err = t.color.on(os.Stdout)
+	return err
 }
 
 func (t *tailer) run(ctx context.Context, token func(context.Context) (string, error)) error {
@@ -117,7 +151,8 @@ func (t *tailer) run(ctx context.Context, token func(context.Context) (string, e
 	if err != nil {
 		return err
 	}
-	c, err := client.New(client.Config{URL: t.url, TLS: secure, Token: token, Rooms: t.rooms, OnEvent: t.event})
+	cfg := client.Config{URL: t.url, TLS: secure, Token: token, Rooms: t.rooms, OnEvent: t.event}
+	c, err := client.New(cfg)
 	if err != nil {
 		return clientError(err)
 	}
@@ -130,7 +165,11 @@ func (t *tailer) run(ctx context.Context, token func(context.Context) (string, e
 			stop()
 		}
 	}()
-	err = c.Run(t.ctx)
+	if t.from.IsZero() && t.follow {
+		err = c.Run(t.ctx)
+	} else {
+		err = t.read(cfg)
+	}
 	flush := time.Duration(0)
 	if told.Err() != nil {
 		flush = time.Second // also where the reader of a full pipe stands still
@@ -140,10 +179,58 @@ func (t *tailer) run(ctx context.Context, token func(context.Context) (string, e
 	switch {
 	case errors.As(context.Cause(t.ctx), &failed):
 		return failed
-	case t.ctx.Err() == nil:
+	case t.ctx.Err() == nil && err != nil:
 		return unreachable(t.url, err)
 	}
 	return written
+}
+
+// read asks what the logs keep, and follows from there if it is to. An error is
+// that there is no connection; t's context says what else went wrong.
+func (t *tailer) read(cfg client.Config) error {
+	rooms := t.rooms
+	cfg.Rooms = nil
+	c, err := client.Connect(t.ctx, cfg)
+	if err != nil {
+		return err
+	}
+	failed := t.ask(c, rooms)
+	c.Close()
+	if failed != nil && t.ctx.Err() == nil {
+		t.fail(fmt.Errorf("%s: %w", shown(t.url), failed))
+	}
+	if t.ctx.Err() != nil || !t.follow {
+		return nil
+	}
+	cfg.Rooms = rooms
+	following, err := client.New(cfg)
+	if err != nil {
+		return err
+	}
+	return following.Run(t.ctx)
+}
+
+// ask finds where the rooms begin, and prints them if nothing is to follow.
+func (t *tailer) ask(c *client.Client, rooms []client.Subscription) error {
+	for i := range rooms {
+		room := &rooms[i]
+		if !t.from.IsZero() {
+			at, err := firstAfter(t.ctx, c, room.Room, t.from)
+			if err != nil {
+				return err
+			}
+			if room.Since = at; at == nil {
+				continue // it begins with the next
+			}
+		}
+		if t.follow {
+			continue
+		}
+		if err := kept(t.ctx, c, *room, t.event); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // fail ends tail with exit code 1.
@@ -176,7 +263,7 @@ func (t *tailer) message(m client.Message) {
 	if t.count > 0 && t.seen == t.count {
 		return
 	}
-	t.print(t.line(m))
+	t.print(t.look.line(m))
 	if t.seen++; t.seen == t.count {
 		t.end(nil)
 	}
@@ -191,26 +278,9 @@ func (t *tailer) print(line []byte) {
 	}
 }
 
-func (t *tailer) line(m client.Message) []byte {
-	if t.asJSON {
-		return jsonLine(messageLine{m.Room, m.Epoch, m.Seq, m.Time, m.From, m.Event, m.Data})
-	}
-	var line bytes.Buffer
-	if len(t.rooms) > 1 {
-		line.WriteString(m.Room + ": ")
-	}
-	if text, err := jsontext.AppendUnquote(nil, m.Data); err == nil {
-		line.Write(text)
-	} else if json.Compact(&line, m.Data) != nil {
-		line.Write(m.Data)
-	}
-	line.WriteByte('\n')
-	return line.Bytes()
-}
-
 // missing tells that messages are missing, in their place or on stderr.
 func (t *tailer) missing(line any, format string, args ...any) {
-	if t.asJSON {
+	if t.look.asJSON {
 		t.print(jsonLine(line))
 		return
 	}
@@ -245,40 +315,3 @@ func (t *tailer) state(s client.State) {
 		}
 	}
 }
-
-// messageLine is a message's line of tail --json.
-type messageLine struct {
-	Room  string          `json:"room"`
-	Epoch string          `json:"epoch"`
-	Seq   uint64          `json:"seq"`
-	Time  int64           `json:"time"`
-	From  string          `json:"from"`
-	Event string          `json:"event,omitempty"`
-	Data  json.RawMessage `json:"data"`
-}
-
-type gapLine struct {
-	Type   string `json:"type"`
-	Room   string `json:"room"`
-	Epoch  string `json:"epoch"`
-	From   uint64 `json:"from"`
-	To     uint64 `json:"to"`
-	Reason string `json:"reason"`
-}
-
-type resetLine struct {
-	Type     string `json:"type"`
-	Room     string `json:"room"`
-	Epoch    string `json:"epoch"`
-	Seq      uint64 `json:"seq"`
-	Previous place  `json:"previous"`
-}
-
-// place is a place in a room's log.
-type place struct {
-	Epoch string `json:"epoch"`
-	Seq   uint64 `json:"seq"`
-}
-
-// String returns EPOCH:SEQ, as --since takes it.
-func (p place) String() string { return p.Epoch + ":" + strconv.FormatUint(p.Seq, 10) }
