@@ -48,6 +48,7 @@ type hub struct {
 type stripe struct {
 	mu    sync.Mutex
 	rooms map[string]*hubRoom
+	peak  int // rooms that the map has had
 }
 
 func newHub(g *Gateway) *hub {
@@ -189,6 +190,7 @@ func (h *hub) sweep(s *stripe, now time.Time) {
 		r.close()
 		h.set.Rooms.Add(-1)
 	}
+	s.rooms, s.peak = shrunk(s.rooms, s.peak)
 }
 
 // Published is broker.Sink's: each result goes to the loop of its publisher, or

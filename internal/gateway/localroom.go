@@ -63,6 +63,7 @@ func (lr *localRoom) leaveIfEmpty() {
 	s := lr.shard
 	if s.rooms[lr.shared.name] == lr {
 		delete(s.rooms, lr.shared.name)
+		s.rooms, s.peak = shrunk(s.rooms, s.peak)
 		s.hub.release(lr.shared, s.index)
 	}
 }

@@ -24,6 +24,7 @@ type shard struct {
 	m     *metrics.Loop
 
 	rooms    map[string]*localRoom
+	peak     int          // rooms that the map has had
 	dirty    []*localRoom // whose members have something to be sent, in turn, from next on
 	next     int
 	blocked  map[*loop.Conn]struct{}

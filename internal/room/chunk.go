@@ -45,7 +45,7 @@ func (c *chunk) end(n uint32) uint32 {
 func (c *chunk) memory() int { return cap(c.buf) + 16*cap(c.places) }
 
 // track is a chain of chunks, the oldest kept first. It is never cut: whoever
-// holds a chunk reaches all that came after it.
+// holds a chunk reaches all that came after it. The zero value has none.
 type track struct {
 	oldest  atomic.Pointer[chunk]
 	written atomic.Uint64 // bytes of all frames there have been
@@ -115,6 +115,9 @@ func (t *track) trim(seq uint64) (memory int) {
 // clear lets go of all chunks but for one without room, which ends the chain. It
 // returns the memory that the track no longer holds.
 func (t *track) clear() (memory int) {
+	if t.newest == nil {
+		return 0
+	}
 	t.link(&chunk{}, t.newest.last())
 	return t.trim(t.newest.base + 1)
 }

@@ -15,7 +15,7 @@ type Log struct {
 	memory *metrics.Gauge
 
 	plain    track
-	deflated track        // what Deflated members read; kept only while there are any
+	deflated track        // what Deflated members read; empty until there are any
 	wanted   atomic.Int32 // Deflated members
 
 	age   atomic.Int64  // history's
@@ -36,7 +36,6 @@ func NewLog(epoch string, seq uint64, h History, memory *metrics.Gauge) *Log {
 	l.head.Store(seq)
 	l.first.Store(seq + 1)
 	l.plain.link(&chunk{}, seq)
-	l.deflated.link(&chunk{}, seq)
 	l.oldest = l.plain.newest
 	return l
 }
@@ -90,7 +89,9 @@ func (l *Log) Skip(seq uint64) {
 		return
 	}
 	l.plain.link(&chunk{}, seq)
-	l.deflated.link(&chunk{}, seq)
+	if l.deflated.newest != nil {
+		l.deflated.link(&chunk{}, seq)
+	}
 	l.head.Store(seq)
 	l.first.Store(seq + 1)
 	l.kept, l.oldest = 0, l.plain.newest
@@ -151,6 +152,9 @@ const idleAfter = 10 * time.Second
 
 // rest clears a track that nothing was appended to for idleAfter.
 func (t *track) rest(now time.Time) (memory int) {
+	if t.newest == nil {
+		return 0
+	}
 	n := t.newest.n.Load()
 	if n == 0 || now.UnixMilli()-t.newest.places[n-1].time <= idleAfter.Milliseconds() {
 		return 0

@@ -142,7 +142,7 @@ func New(cfg Config) *Broker {
 		controls: make(map[string]int),
 	}
 	rand.Read(b.secret[:]) // never fails: crypto/rand ends the process instead
-	b.people.rooms = make(map[string]map[string]int32)
+	b.people.rooms = make(map[string]*users)
 	b.claims.held = make(map[string]holding)
 	b.revocations.kept = make(map[revocation]broker.Revocation)
 	b.lifecycle.most, b.lifecycle.now = cfg.Events, cfg.Now

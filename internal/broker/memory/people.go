@@ -4,6 +4,8 @@ import (
 	"container/heap"
 	"context"
 	"fmt"
+	"iter"
+	"maps"
 	"sync"
 
 	"github.com/fanfare-ws/fanfare/internal/broker"
@@ -20,7 +22,8 @@ type people struct {
 	watch   func(broker.PresenceEvent) // guarded by telling; nil: nobody watches
 
 	mu    sync.RWMutex
-	rooms map[string]map[string]int32 // room → user → connections, none of them 0
+	rooms map[string]*users // none of them empty
+	peak  int               // rooms that the map has had
 }
 
 // usable says why nothing can be asked for.
@@ -66,31 +69,37 @@ func (b *Broker) SetPresence(ctx context.Context, gateway string, rooms []broker
 func (p *people) set(r broker.RoomUsers) (event broker.PresenceEvent, before int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	users := p.rooms[r.Room]
-	before = len(users)
+	in := p.rooms[r.Room]
+	if in == nil {
+		in = new(users)
+		p.rooms[r.Room] = in
+		p.peak = max(p.peak, len(p.rooms))
+	}
+	before = in.count()
 	event.Room = r.Room
 	for _, u := range r.Users {
-		_, there := users[u.User]
-		switch {
+		switch there := in.set(u.User, int32(max(u.Connections, 0))); {
 		case u.Connections <= 0 && there:
-			delete(users, u.User)
 			event.Left = append(event.Left, u.User)
-		case u.Connections > 0:
-			if users == nil {
-				users = make(map[string]int32)
-				p.rooms[r.Room] = users
-			}
-			users[u.User] = int32(u.Connections)
-			if !there {
-				event.Joined = append(event.Joined, u.User)
-			}
+		case u.Connections > 0 && !there:
+			event.Joined = append(event.Joined, u.User)
 		}
 	}
-	event.Count = len(users)
-	if len(users) == 0 {
-		delete(p.rooms, r.Room)
+	event.Count = in.count()
+	if event.Count == 0 {
+		p.forget(r.Room)
 	}
 	return event, before
+}
+
+// forget lets go of a room without users.
+func (p *people) forget(room string) {
+	delete(p.rooms, room)
+	if p.peak > 256 && len(p.rooms) < p.peak/4 {
+		rooms := make(map[string]*users, len(p.rooms)) // a map never shrinks
+		maps.Copy(rooms, p.rooms)
+		p.rooms, p.peak = rooms, len(rooms)
+	}
 }
 
 // WatchPresence implements broker.Presence. The watcher hears of every room.
@@ -108,11 +117,11 @@ func (b *Broker) Online(ctx context.Context, room, after string, limit int) (bro
 	}
 	b.people.mu.RLock()
 	defer b.people.mu.RUnlock()
-	users := b.people.rooms[room]
-	names, more := firstBehind(users, after, limit)
-	page := broker.Online{Count: len(users), More: more, Users: make([]broker.UserConnections, len(names))}
+	in := b.people.rooms[room]
+	names, more := firstBehind(in.all(), after, limit)
+	page := broker.Online{Count: in.count(), More: more, Users: make([]broker.UserConnections, len(names))}
 	for i, name := range names {
-		page.Users[i] = broker.UserConnections{User: name, Connections: int(users[name])}
+		page.Users[i] = broker.UserConnections{User: name, Connections: int(in.connections(name))}
 	}
 	return page, nil
 }
@@ -126,7 +135,7 @@ func (b *Broker) OnlineCounts(ctx context.Context, rooms []string) ([]int, error
 	defer b.people.mu.RUnlock()
 	counts := make([]int, len(rooms))
 	for i, room := range rooms {
-		counts[i] = len(b.people.rooms[room])
+		counts[i] = b.people.rooms[room].count()
 	}
 	return counts, nil
 }
@@ -138,9 +147,9 @@ func (b *Broker) ActiveRooms(ctx context.Context, cursor string, limit int) (roo
 		return nil, "", fmt.Errorf("active rooms: %w", err)
 	}
 	b.people.mu.RLock()
-	names, more := firstBehind(b.people.rooms, cursor, limit)
+	names, more := firstBehind(maps.Keys(b.people.rooms), cursor, limit)
 	for _, name := range names {
-		rooms = append(rooms, broker.ActiveRoom{Room: name, Users: len(b.people.rooms[name])})
+		rooms = append(rooms, broker.ActiveRoom{Room: name, Users: b.people.rooms[name].count()})
 	}
 	b.people.mu.RUnlock()
 	for i := range rooms {
@@ -170,9 +179,9 @@ func (b *Broker) Reap(ctx context.Context) (bool, error) { return false, b.usabl
 
 // firstBehind returns the first keys behind after, ascending, at most so many, and
 // whether others follow. It holds no more of them than that.
-func firstBehind[V any](m map[string]V, after string, limit int) (keys []string, more bool) {
+func firstBehind(all iter.Seq[string], after string, limit int) (keys []string, more bool) {
 	var first largest
-	for key := range m {
+	for key := range all {
 		switch {
 		case key <= after:
 		case len(first) < limit:
