@@ -66,7 +66,8 @@ func (r *runner) limitFlags(fs *pflag.FlagSet) {
 	fs.DurationVar(&l.P999, "max-p999", 0, "fail where 1 in 1000 deliveries takes longer")
 	fs.DurationVar(&l.AckP99, "max-ack-p99", 0, "fail where 1 in 100 acknowledgements takes longer")
 	fs.DurationVar(&l.ConnectP99, "max-connect-p99", 0, "fail where 1 in 100 connections takes longer")
-	fs.DurationVar(&l.CaughtUp, "max-caught-up", 0, "fail where the last client is back and caught up later, after a cut")
+	fs.DurationVar(&l.CaughtUp, "max-caught-up", 0, "fail where the last client that lost its connection is back and caught up later")
+	fs.DurationVar(&l.CaughtUpP99, "max-caught-up-p99", 0, "fail where 1 in 100 of them is")
 	fs.IntVar(&l.Gapped, "max-gapped", -1, "fail where gaps name more messages (-1: none is too many where members stop reading, else 0)")
 	fs.IntVar(&l.Errors, "max-errors", -1, "fail where more goes wrong that passes: refused handshakes, refused publications; -1: any number")
 }

@@ -110,7 +110,7 @@
     grid.replaceChildren();
     const time = data.time || [];
     if (some(data.latency)) add({ wide: true, title: "Delivery latency over time", note: "from when a message was to be sent to when a member had read it; logarithmic", xs: time, lines: positive(data.latency), log: true, format: milliseconds });
-    if (data.back.lines) add({ wide: true, x: "other", title: "Back after the cut", note: "how long it took until that share of the clients was back, and had all they missed", xs: data.back.share, lines: data.back.lines, least: 0.1, format: (v) => digits(v) + " s", labelX: "clients", valueX: unit("%"), valuesX: (v) => v + " %" });
+    if (data.back.lines) add({ wide: true, x: "other", title: "Back after a lost connection", note: "how long it took until that share of the clients was back, and had all they missed", xs: data.back.share, lines: data.back.lines, least: 0.1, format: (v) => digits(v) + " s", labelX: "clients", valueX: unit("%"), valuesX: (v) => v + " %" });
     if (some(data.percentiles)) add({ x: "other", title: "Percentiles", note: "each step to the right is another nine; both scales logarithmic", xs: data.quantile, lines: positive(data.percentiles), log: true, format: milliseconds, scaleX: { distr: 3, log: 10 }, labelX: "share", valueX: (_, v) => (v == null ? "–" : nines(v)), valuesX: nines });
     if (some(data.rates)) add({ title: "Rate", note: "messages a second; each is delivered to every member of its room", xs: time, lines: data.rates, fill: true, format: short });
     if (some(data.cpu)) add({ title: "Gateway processor time", note: "percent of one processor", xs: data.server_time, lines: data.cpu, least: 5, fill: true, format: (v) => digits(v) + " %" });

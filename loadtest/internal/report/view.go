@@ -94,7 +94,7 @@ func cards(r *result.Result) []card {
 		figures[f.Name] = f
 	}
 	for _, c := range []struct{ figure, label, more string }{
-		{"caught up max", "all back and caught up", "after the cut"},
+		{"caught up max", "all back and caught up", "after the loss of their connections"},
 		{"deliveries", "deliveries", ""},
 		{"connections opened", "connections opened", ""},
 		{"delivery p50", "half delivered within", ""},

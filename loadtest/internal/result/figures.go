@@ -48,8 +48,8 @@ func (r *Result) Figures() []Figure {
 	}
 	quantiles("acknowledgement", &r.Ack, 0.5, 0.99)
 	quantiles("connect", &r.Connect, 0.5, 0.99)
-	quantiles("back", &r.Back, 0.5, 1)
-	quantiles("caught up", &r.CaughtUp, 0.5, 1)
+	quantiles("back", &r.Back, 0.5, 0.99, 1)
+	quantiles("caught up", &r.CaughtUp, 0.5, 0.99, 1)
 	quantiles("generator late", &r.Lag, 0.99)
 	fs = append(fs, r.serverFigures()...)
 	if window.Delivered > 0 {

@@ -32,7 +32,7 @@ type Part struct {
 	Lag      latency.Histogram `json:"lag"`       // from when a message was to be sent to when this side sent it
 	Connect  latency.Histogram `json:"connect"`   // from when a connection was to be made to its welcome
 	Join     latency.Histogram `json:"join"`      // to the last of its rooms being joined
-	Back     latency.Histogram `json:"back"`      // after a cut: from it to the last of the rooms being joined again
+	Back     latency.Histogram `json:"back"`      // after a lost connection: from the loss to the last of the rooms being joined again
 	CaughtUp latency.Histogram `json:"caught_up"` // and to having what was missed
 
 	Window  Window   `json:"window"`

@@ -10,7 +10,8 @@ import (
 type Limits struct {
 	P50, P99, P999 time.Duration // of delivery
 	AckP99         time.Duration
-	CaughtUp       time.Duration // of the last client after a cut
+	CaughtUp       time.Duration // of the last client that lost its connection
+	CaughtUpP99    time.Duration
 	ConnectP99     time.Duration
 	Gapped         int // messages that gaps name
 	Errors         int
@@ -69,6 +70,7 @@ func (r *Result) missed(l Limits) []string {
 		{r.Ack.At(0.99), l.AckP99, "p99 of acknowledgement"},
 		{r.Connect.At(0.99), l.ConnectP99, "p99 of connecting"},
 		{r.CaughtUp.Max(), l.CaughtUp, "the last client back and caught up after"},
+		{r.CaughtUp.At(0.99), l.CaughtUpP99, "p99 of being back and caught up"},
 	} {
 		if f.limit > 0 && f.got > f.limit {
 			found = append(found, fmt.Sprintf("%s %v, limit %v", f.what, f.got.Round(10*time.Microsecond), f.limit))

@@ -43,7 +43,7 @@ type client struct {
 	// Of the client.
 	members []account.Member
 	attempt int   // to come back
-	cutAt   int64 // when it was cut off; 0: it is caught up since
+	cutAt   int64 // when it lost its connection; 0: it is caught up since
 	since   int64 // when it first joined the newest of its rooms
 	arrived int64 // when an arriving client was to come
 	before  bool  // it had a connection before
@@ -271,7 +271,7 @@ func (s *Swarm) joined(c *client, now int64) {
 	}
 }
 
-// checkCaughtUp ends a cut's account for a client that has all it missed.
+// checkCaughtUp ends a loss's account for a client that has all it missed.
 func (s *Swarm) checkCaughtUp(c *client, now int64) {
 	if c.cutAt == 0 || c.joining > 0 {
 		return
@@ -338,6 +338,9 @@ func (s *Swarm) ended(c *client, e ending, now int64) {
 		s.open--
 		s.conns.Lost++
 		s.closes[e.what]++
+		if c.group != nil && c.cutAt == 0 {
+			c.cutAt = now
+		}
 	case leaving:
 		s.finished(c, now)
 		return

@@ -79,7 +79,8 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 			return r.Connections.Back == members && r.Connections.Lost == members && c.Delivered == c.Published*members
 		}},
 		{faulty.Close, 0, func(c *account.Counts, r *result.Result) bool {
-			return r.Connections.Back == members && r.Closes["close 1012"] == members && c.Delivered == c.Published*members
+			return r.Connections.Back == members && r.Closes["close 1012"] == members && c.Delivered == c.Published*members &&
+				r.Back.Count() == members && r.CaughtUp.Count() == members
 		}},
 		{faulty.Forget, 3, func(c *account.Counts, _ *result.Result) bool {
 			return c.Unexplained == members && c.Broken() == members
