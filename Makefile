@@ -17,7 +17,7 @@ GOFMT = $(shell $(GO) env GOROOT)/bin/gofmt
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run build test ci bench fuzz faults deps fmt vet staticcheck tidy imports race portable secure cross chart chart-files
+.PHONY: help run build image test ci bench fuzz faults deps fmt vet staticcheck tidy imports race portable secure cross chart chart-files
 
 help: ## what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,9 @@ run: ## run the gateway: make run ARGS='--listen :8081'
 
 build: ## build bin/fanfare
 	$(GO) build -o bin/fanfare ./cmd/fanfare
+
+image: ## build the image's last stage for amd64 and arm64, and run it, with podman and runc
+	DEPLOYTEST_IMAGE=1 $(GO) test -count=1 -run TestImage -timeout 30m -v ./internal/deploytest
 
 test: deps race ## get what the tests need, then run them all with the race detector
 
