@@ -215,7 +215,7 @@ func (t *tailer) ask(c *client.Client, rooms []client.Subscription) error {
 	for i := range rooms {
 		room := &rooms[i]
 		if !t.from.IsZero() {
-			at, err := firstAfter(t.ctx, c, room.Room, t.from)
+			at, err := c.FirstAfter(t.ctx, room.Room, t.from)
 			if err != nil {
 				return err
 			}
@@ -226,7 +226,7 @@ func (t *tailer) ask(c *client.Client, rooms []client.Subscription) error {
 		if t.follow {
 			continue
 		}
-		if err := kept(t.ctx, c, *room, t.event); err != nil {
+		if err := c.Replay(t.ctx, *room, t.event); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,16 @@ import (
 	"github.com/fanfare-ws/fanfare/internal/protocol"
 )
 
+// What the protocol package has that an application sees.
+type (
+	Position       = protocol.Position       // a place in a room's log
+	HistoryRequest = protocol.HistoryRequest // asks for what a log keeps
+	History        = protocol.History        // the answer
+	MembersRequest = protocol.MembersRequest // asks who is in a room
+	Members        = protocol.Members        // the answer
+	Error          = protocol.Error          // the gateway's refusal
+)
+
 // PublishOptions are what a publish may have besides its data.
 type PublishOptions struct {
 	Event string // empty: none
