@@ -26,9 +26,11 @@ type client struct {
 	id      int
 	room    string
 	fleet   *fleet
-	home    int  // which of the addresses it begins with
-	byURL   bool // joins with the URL's room and since, not with a frame
-	receive int  // kernel's receive buffer; 0: the system's
+	home    int    // which of the addresses it begins with
+	byURL   bool   // joins with the URL's room and since, not with a frame
+	receive int    // kernel's receive buffer; 0: the system's
+	token   string // of the user that it is; empty: a guest
+	watches bool   // is told who comes and goes
 
 	// Owned by its goroutine.
 	random  *rand.Rand
@@ -44,7 +46,9 @@ type client struct {
 	socket *socket // nil while not connected
 	stands position
 	joined bool
-	ends   int // connections that ended
+	user   string // by the welcome
+	ends   int    // connections that ended
+	roll   roll   // of who watches
 }
 
 // run is the client's life.
@@ -75,16 +79,19 @@ func (c *client) run(ctx context.Context) {
 
 // session is one connection, from dialling to its end.
 func (c *client) session(ctx context.Context) error {
-	query := ""
+	query := make(url.Values)
+	if c.token != "" {
+		query.Set("token", c.token)
+	}
 	if c.byURL {
-		query = "room=" + url.QueryEscape(c.room)
+		query.Set("room", c.room)
 		if c.pos.Epoch != "" {
-			query += "&since=" + url.QueryEscape(c.pos.String())
+			query.Set("since", c.pos.String())
 		}
 	}
 	addr := c.fleet.address(c.random, c.home)
 	c.home = -1 // wherever it comes back to
-	s, err := connect(ctx, addr, query, c.receive)
+	s, err := connect(ctx, addr, query.Encode(), c.receive)
 	if err != nil {
 		return err
 	}
@@ -110,7 +117,7 @@ func (c *client) session(ctx context.Context) error {
 		}
 	}
 	c.mu.Lock()
-	c.socket, c.joined = nil, false
+	c.socket, c.joined, c.roll = nil, false, newRoll()
 	c.ends++
 	c.mu.Unlock()
 	c.note(entry{kind: left, reason: err.Error()})
@@ -119,7 +126,7 @@ func (c *client) session(ctx context.Context) error {
 
 // join asks to join by a frame, from where the client stands.
 func (c *client) join(s *socket) error {
-	j := protocol.Join{Room: c.room}
+	j := protocol.Join{Room: c.room, Presence: c.watches}
 	if c.pos.Epoch != "" {
 		since := c.pos
 		j.Since = &since
@@ -137,9 +144,17 @@ func (c *client) take(ctx context.Context, s *socket, msg []byte) error {
 	switch m.Type {
 	case protocol.ServerWelcome:
 		s.silence = m.Welcome.HeartbeatTimeout
+		c.mu.Lock()
+		c.user = m.Welcome.User
+		c.mu.Unlock()
 	case protocol.ServerJoined:
 		c.note(entry{kind: joined, position: m.Joined.Position, since: c.pos, recovery: m.Joined.Recovery})
 		c.stand(m.Joined.Position, true)
+		if c.watches {
+			return c.askMembers(s)
+		}
+	case protocol.ServerPresence, protocol.ServerMembers:
+		return c.watch(s, &m)
 	case protocol.ServerMessage:
 		number, err := numberOf(m.Message.Data)
 		if err != nil {
@@ -161,7 +176,33 @@ func (c *client) take(ctx context.Context, s *socket, msg []byte) error {
 	case protocol.ServerReconnect:
 		c.after = min(m.Reconnect.After, backoffCap)
 	case protocol.ServerError:
-		return c.refused(ctx, s, m.Err)
+		return c.refused(ctx, s, m.ID, m.Err)
+	}
+	return nil
+}
+
+// membersID is the request_id of a question who is in the room.
+const membersID = "members"
+
+func (c *client) askMembers(s *socket) error {
+	c.mu.Lock()
+	c.roll.asked = true
+	c.mu.Unlock()
+	return s.send(frame.OpText, protocol.AppendMembersRequest(nil, membersID, protocol.MembersRequest{Room: c.room, Limit: rollMost}))
+}
+
+// watch takes in who is in the room.
+func (c *client) watch(s *socket, m *protocol.Server) error {
+	c.mu.Lock()
+	ask := false
+	if m.Type == protocol.ServerMembers {
+		ask = c.roll.listed(m.Members)
+	} else {
+		ask = c.roll.told(m.Presence)
+	}
+	c.mu.Unlock()
+	if ask {
+		return c.askMembers(s)
 	}
 	return nil
 }
@@ -175,13 +216,16 @@ func numberOf(data []byte) (uint64, error) {
 	return strconv.ParseUint(string(data), 10, 64)
 }
 
-// refused joins again where the broker was away.
-func (c *client) refused(ctx context.Context, s *socket, e *protocol.Error) error {
+// refused asks again where the broker was away.
+func (c *client) refused(ctx context.Context, s *socket, id string, e *protocol.Error) error {
 	if e.Code != protocol.Unavailable {
 		c.fleet.report(sentAway, fmt.Sprintf("%s: client %d was answered %v", c.room, c.id, e))
 	}
 	if !wait(ctx, time.Duration(c.random.Int64N(int64(rejoinAfter)))) {
 		return ctx.Err()
+	}
+	if id == membersID {
+		return c.askMembers(s)
 	}
 	return c.join(s)
 }
@@ -209,6 +253,24 @@ func (c *client) where() (position, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.stands, c.joined
+}
+
+// whois is who the client is in its room; "" while it is not joined.
+func (c *client) whois() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.joined {
+		return ""
+	}
+	return c.user
+}
+
+// misjudges says how what a watcher knows of its room differs from the truth; "":
+// not at all.
+func (c *client) misjudges(truth map[string]int) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.roll.differs(truth)
 }
 
 // pause stops the client's reading; unpause lets it go on.

@@ -15,12 +15,22 @@
 //   - honest readiness: /readyz is false within 15 s of delivery not being proven,
 //     and true again within 15 s of its being proven
 //   - no right but those of deploy/redis: gateways are its user fanfare, in each mode
+//   - online lists: 15 s after a fault, and after a gateway's death, every gateway
+//     says of every room who is there, neither more nor fewer, and so do those know
+//     it who are told who comes and goes
+//   - user names: no two have one at once, but where a fault lost it for its holder,
+//     who is told so within 10 s of the fault's end; who comes back with its key has
+//     it; those of a dead gateway are free within 15 s
+//   - revocations: who came by what was revoked is closed with 4001 within 5 s and
+//     refused with 401 by every gateway, by those that were down then from their start
 //   - bounded memory, descriptors and goroutines
 //   - caught up within 10 s of the fault's end
 //
 // A world is the processes of one run; it owns all that was started and ends it,
 // by process id. A fleet is the clients, one goroutine each, which writes the
 // client's journal; a journal is read by the judge when its goroutine has ended.
+// Beside them are people: claimants of names with rivals at every gateway, and
+// bearers of tokens that are revoked before, in and after the fault.
 // The package's code is of use to its tests only, and nothing that ships imports
 // it.
 package faulttest

@@ -70,6 +70,7 @@ func slowRedis(w *world) error {
 // The other gateways must not notice.
 func holeBefore(w *world) error {
 	i, from := w.random.IntN(len(w.gateways)), w.fleet.clock()
+	w.spare(true, w.gateways[i])
 	w.proxies[i].hold()
 	w.pause(w.between(17*time.Second, 20*time.Second))
 	w.proxies[i].release()
@@ -206,6 +207,7 @@ func downAtStart(w *world) error {
 	r.kill()
 	g.kill()
 	w.restarted[g] = true
+	w.harm.back[g.addr] = w.fleet.clock()
 	if err := g.start(); err != nil {
 		return err
 	}

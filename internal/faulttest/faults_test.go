@@ -145,8 +145,8 @@ func runFault(t *testing.T, f *fault, seed uint64, sum *report) {
 			t.Errorf("%s: %d in all", name, n)
 		}
 	}
-	t.Logf("%d acknowledged, %d deliveries, %d checked, %d lost, %d gaps over %d, %d resets over %d, %d refused, %d reconnects, caught up in %.1fs, slowest answer %.1fs, %d MiB, %.0fs",
-		r.acked, r.deliveries, r.owed, r.losses, r.gaps, r.gapped, r.resets, r.behind, r.refused, r.reconnects, r.catchUp.Seconds(), r.slowest.Seconds(), r.memory>>20, r.took.Seconds())
+	t.Logf("%d acknowledged, %d deliveries, %d checked, %d lost, %d gaps over %d, %d resets over %d, %d refused, %d reconnects, caught up in %.1fs, slowest answer %.1fs, names taken %d times, lists true in %.1fs, %d MiB, %.0fs",
+		r.acked, r.deliveries, r.owed, r.losses, r.gaps, r.gapped, r.resets, r.behind, r.refused, r.reconnects, r.catchUp.Seconds(), r.slowest.Seconds(), r.tenures, r.agreed.Seconds(), r.memory>>20, r.took.Seconds())
 	if t.Failed() || testing.Verbose() {
 		t.Logf("why connections ended: %v", w.fleet.reasons)
 	}

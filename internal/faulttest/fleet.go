@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"regexp"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -18,6 +19,11 @@ const (
 	busyRooms = 10
 	busyKeeps = 32
 	roomKeeps = 256
+	// Of each room's members, these two are one user, of two gateways.
+	oneTab, otherTab = 6, 7
+	// In every so many rooms, the members up to this one that join by a frame are
+	// told who comes and goes: one at each gateway.
+	watchedRooms, lastWatcher = 4, 4
 )
 
 // roomName is the name of a room: those of class busy keep busyKeeps messages.
@@ -64,6 +70,13 @@ func newFleet(seed uint64, addresses []string) *fleet {
 			random:  rand.New(rand.NewPCG(seed, uint64(i))),
 			resume:  make(chan struct{}, 1),
 			journal: journal{client: i, room: room},
+			roll:    newRoll(),
+		}
+		switch member := i / rooms; {
+		case member >= oneTab && member <= otherTab:
+			c.token = token("tab-"+strconv.Itoa(i%rooms), "")
+		case member <= lastWatcher && !c.byURL && i%rooms%watchedRooms == 0:
+			c.watches = true
 		}
 		f.clients = append(f.clients, c)
 		f.byRoom[room] = append(f.byRoom[room], c)

@@ -2,8 +2,11 @@ package faulttest
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -18,13 +21,22 @@ const (
 	heartbeatTimeout  = 10 * time.Second
 )
 
-// classes are the rooms' classes, as a configuration file.
-const classes = `rooms:
+// settings is the gateways' configuration file: calls of backends need no key, the
+// secret's file is in the working directory, and there are classes of rooms.
+const settings = `dev: true
+auth: {hs256_secret_file: secret}
+rooms:
   - match: "busy:*"
     history: {messages: 32, bytes: 16MiB}
   - match: "*"
     history: {messages: 256, bytes: 16MiB}
 `
+
+// configure writes the configuration of a world's gateways.
+func configure(dir string) (file string, err error) {
+	file = filepath.Join(dir, "fanfare.yaml")
+	return file, errors.Join(os.WriteFile(file, []byte(settings), 0o644), os.WriteFile(filepath.Join(dir, "secret"), []byte(secret), 0o600))
+}
 
 // gateway is one fanfare process.
 type gateway struct {
@@ -86,6 +98,21 @@ func (g *gateway) get(path string) string {
 	defer answer.Body.Close()
 	body, _ := io.ReadAll(answer.Body)
 	return string(body)
+}
+
+// post makes a call of a backend. It reports whether it was answered with 200.
+func (g *gateway) post(ctx context.Context, path, body string) bool {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+g.admin+path, strings.NewReader(body))
+	if err != nil {
+		return false
+	}
+	request.Header.Set("Content-Type", "application/json")
+	answer, err := admins.Do(request)
+	if err != nil {
+		return false
+	}
+	answer.Body.Close()
+	return answer.StatusCode == http.StatusOK
 }
 
 // metric reads series without labels, or the sums of those with, from /metrics.

@@ -100,4 +100,7 @@ const (
 	unbounded  = "unbounded"
 	sentAway   = "sent away"
 	noRight    = "right of redis"
+	ghost      = "online list"
+	doubled    = "user name"
+	unrevoked  = "revocation"
 )

@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 )
@@ -105,8 +104,8 @@ func growing(t *testing.T) *world {
 			t.Fatal(err)
 		}
 	}
-	config := filepath.Join(dir, "fanfare.yaml")
-	fail(os.WriteFile(config, []byte(classes), 0o644))
+	config, err := configure(dir)
+	fail(err)
 	fail(single(w))
 	for i := range allGateways {
 		w.gateways = append(w.gateways, newGateway(binary, dir, config, i, append(w.flags(i), "--rebalance-enabled")))

@@ -19,7 +19,8 @@ type row struct {
 	seeds, failed                                    int
 	acked, deliveries, owed, losses, gaps, gapped    int
 	resets, behind, refused, reconnects, memory, bad int
-	catchUp, slowest, took                           time.Duration
+	tenures                                          int
+	catchUp, slowest, agreed, took                   time.Duration
 }
 
 func (r *report) add(name string, x result, failed bool) {
@@ -51,6 +52,8 @@ func (r *report) add(name string, x result, failed bool) {
 	t.memory = max(t.memory, x.memory)
 	t.catchUp = max(t.catchUp, x.catchUp)
 	t.slowest = max(t.slowest, x.slowest)
+	t.tenures += x.tenures
+	t.agreed = max(t.agreed, x.agreed)
 	t.took += x.took
 }
 
@@ -60,15 +63,15 @@ func (r *report) table(order []fault) string {
 	defer r.mu.Unlock()
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "fault\tseeds\tfailed\tacked\tdeliveries\tchecked\tlost\tviolations\tgaps\tin gaps\tresets\tbehind resets\trefused\treconnects\tcaught up\tslowest answer\tpeak MiB\ttime\t")
+	fmt.Fprintln(w, "fault\tseeds\tfailed\tacked\tdeliveries\tchecked\tlost\tviolations\tgaps\tin gaps\tresets\tbehind resets\trefused\treconnects\tcaught up\tslowest answer\tnames taken\tlists true\tpeak MiB\ttime\t")
 	for i := range order {
 		t := r.rows[order[i].name]
 		if t == nil {
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%.1fs\t%.1fs\t%d\t%.0fs\t\n", order[i].name, t.seeds, t.failed,
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%.1fs\t%.1fs\t%d\t%.1fs\t%d\t%.0fs\t\n", order[i].name, t.seeds, t.failed,
 			t.acked, t.deliveries, t.owed, t.losses, t.bad, t.gaps, t.gapped, t.resets, t.behind, t.refused, t.reconnects,
-			t.catchUp.Seconds(), t.slowest.Seconds(), t.memory>>20, t.took.Seconds())
+			t.catchUp.Seconds(), t.slowest.Seconds(), t.tenures, t.agreed.Seconds(), t.memory>>20, t.took.Seconds())
 	}
 	w.Flush()
 	return b.String()

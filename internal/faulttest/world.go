@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 )
@@ -17,6 +16,7 @@ const (
 	settleWait  = caughtUpIn + 5*time.Second
 	afterwards  = time.Second
 	answersWait = 10 * time.Second
+	revokeAfter = time.Second // of a fault's begin
 	// A publish is answered within, be it that the broker is away.
 	answeredIn = 5 * time.Second
 )
@@ -57,11 +57,16 @@ type world struct {
 	balancer *balancer
 	fleet    *fleet
 	press    *press
+	people   *people // nil: the fleet alone
 	monitors []*monitor
 
 	expected   []expectation
 	restarted  map[*gateway]bool // is another process than before the fault
 	problems   []violation       // found on the way
+	harm       harm
+	dead       []*claimant // who do not come back since a gateway's death
+	diedAt     time.Duration
+	listed     time.Duration // until the lists were the truth, at most
 	faultEnd   time.Duration
 	frozen     time.Duration // how long a gateway stood still, at most
 	end        time.Duration
@@ -73,6 +78,8 @@ type result struct {
 	verdict
 	reconnects int
 	memory     int
+	tenures    int           // of names
+	agreed     time.Duration // from a fault to lists that are the truth
 	slowest    time.Duration // answer to a publish
 	took       time.Duration
 }
@@ -86,8 +93,8 @@ func newWorld(f *fault, seed uint64, binary string, logf func(string, ...any)) (
 	}
 	w := &world{fault: f, seed: seed, random: rand.New(rand.NewPCG(seed, 0)), dir: dir, logf: logf,
 		restarted: make(map[*gateway]bool)}
-	config := filepath.Join(dir, "fanfare.yaml")
-	if err := os.WriteFile(config, []byte(classes), 0o644); err != nil {
+	config, err := configure(dir)
+	if err != nil {
 		return w, err
 	}
 	if err := f.backend(w); err != nil {
@@ -158,6 +165,7 @@ func (w *world) run() (result, error) {
 		rate = 300
 	}
 	w.press = newPress(w.fleet, w.seed, publishers, rate)
+	w.people = newPeople(w.seed, w.fleet.clock, w.gateways)
 	w.fleet.start()
 	w.press.start()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -170,8 +178,9 @@ func (w *world) run() (result, error) {
 	err := w.live(ctx)
 	w.press.stop()
 	w.reconnects = w.fleet.reconnects() // before each client's last
-	w.fleet.stop()
 	w.end = w.fleet.clock()
+	w.people.stop()
+	w.fleet.stop()
 	cancel()
 	monitoring.Wait()
 	if err != nil {
@@ -184,23 +193,26 @@ func (w *world) run() (result, error) {
 
 // live is the run's time: all join, the fault, catching up, the end.
 func (w *world) live(ctx context.Context) error {
+	if err := w.people.start(); err != nil {
+		return err
+	}
 	if err := until(joinWait, "all clients are joined", func() bool { return w.fleet.joinedCount() == clientsInAll }); err != nil {
 		return fmt.Errorf("%w: %d are", err, w.fleet.joinedCount())
 	}
+	w.people.revoke(ctx, beforeFault, 0)
 	w.press.markNow()
 	if err := until(joinWait, "every room has its first message", func() bool { _, all := w.press.afterMark(); return all }); err != nil {
 		return err
 	}
 	wait(ctx, warmUp)
+	w.problems = append(w.problems, w.agreed("the start", w.agree(ctx, w.fleet.clock(), w.gateways))...)
 	before := make([]sample, len(w.monitors))
 	for i, m := range w.monitors {
 		before[i] = m.last()
 	}
-	if err := w.fault.inject(w); err != nil {
+	if err := w.inject(ctx); err != nil {
 		return fmt.Errorf("inject: %w", err)
 	}
-	w.faultEnd = w.fleet.clock()
-	w.press.markNow()
 	w.settle(ctx)
 	for i, m := range w.monitors {
 		m.mu.Lock()
@@ -211,9 +223,34 @@ func (w *world) live(ctx context.Context) error {
 	return nil
 }
 
+// inject has the fault happen, and a user's tokens revoked meanwhile, by any gateway
+// that takes it.
+func (w *world) inject(ctx context.Context) error {
+	w.harm = harm{from: w.fleet.clock(), lapses: true, back: make(map[string]time.Duration)}
+	var revoking sync.WaitGroup
+	first := w.random.IntN(len(w.gateways))
+	revoking.Go(func() {
+		if wait(ctx, revokeAfter) {
+			w.people.revoke(ctx, duringFault, first)
+		}
+	})
+	err := w.fault.inject(w)
+	w.faultEnd = w.fleet.clock()
+	w.harm.to = w.faultEnd
+	w.press.markNow()
+	revoking.Wait()
+	return err
+}
+
 // settle waits until everyone has everything. What does not come in time is not
 // an error here: the judge finds it.
 func (w *world) settle(ctx context.Context) {
+	var people sync.WaitGroup
+	first := w.random.IntN(len(w.gateways))
+	var wrong []violation
+	if w.people != nil {
+		people.Go(func() { wrong = w.settlePeople(ctx, first) })
+	}
 	err := until(settleWait, "everyone has caught up", func() bool {
 		targets, all := w.press.afterMark()
 		n, _ := w.fleet.missing(targets)
@@ -225,15 +262,10 @@ func (w *world) settle(ctx context.Context) {
 		w.logf("%v: %d of %d rooms have a message since; %d clients are behind: %s", err, len(targets), rooms, n, example)
 	}
 	wait(ctx, afterwards)
-	_ = until(honestIn, "all gateways are ready", func() bool {
-		for _, g := range w.gateways {
-			if g.ready() != isReady {
-				return false
-			}
-		}
-		return true
-	})
+	_ = until(honestIn, "all gateways are ready", w.allReady)
 	wait(ctx, 2*sampleEvery) // so that the monitors have seen it
+	people.Wait()
+	w.problems = append(w.problems, wrong...)
 	w.press.quiet.Store(true)
 	if err := until(answersWait, "all publishes are answered", func() bool { return w.press.unanswered() == 0 }); err != nil {
 		w.problems = append(w.problems, violation{dishonest, fmt.Sprintf("%d publishes got no acknowledgement", w.press.unanswered())})
@@ -246,12 +278,15 @@ func (w *world) settle(ctx context.Context) {
 
 // judge holds what was seen against what was promised.
 func (w *world) judge() result {
-	r := result{slowest: w.press.slowest, reconnects: w.reconnects}
+	r := result{slowest: w.press.slowest, reconnects: w.reconnects, agreed: w.listed}
 	r.verdict = judgeAll(evidence{
 		journals: w.fleet.journals(), publications: w.press.publications(), faultEnd: w.faultEnd, keeps: keeps, strays: w.press.strays,
 	})
 	r.violations = append(r.violations, w.fleet.reports...)
 	r.violations = append(r.violations, w.problems...)
+	if w.people != nil {
+		r.violations = append(r.violations, w.judgePeople(&r)...)
+	}
 	for _, m := range w.monitors {
 		r.memory = max(r.memory, peakMemory(m.samples))
 		x := expectation{gateway: m.gateway.name, from: w.faultEnd, to: w.faultEnd}
