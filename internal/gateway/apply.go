@@ -11,7 +11,11 @@ import (
 // for messages, replies and queues, whose limits hold for the next byte. One call
 // at a time.
 func (g *Gateway) Apply(live Live) {
+	shut := g.live().Auth.Required
 	g.settings.Store(newInForce(live))
+	if shut {
+		g.people.namesakesAgain() // there may be guests now
+	}
 	g.certified(&live)
 	g.gate.SetCaps(live.Limits.Handshakes, live.Limits.HandshakesPerAddress)
 	g.hub.reclass()

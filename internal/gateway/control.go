@@ -21,6 +21,7 @@ import (
 //	{"type":"revoke","revocation":{"jti":"…","until":"…"}}
 //	{"type":"disconnect","user":"…"}
 //	{"type":"look"}
+//	{"type":"yield","user":"…"}
 type control struct {
 	Type       string             `json:"type"`
 	User       string             `json:"user,omitempty"`
@@ -31,6 +32,7 @@ const (
 	controlRevoke     = "revoke"
 	controlDisconnect = "disconnect"
 	controlLook       = "look"
+	controlYield      = "yield"
 
 	// maxControl bounds what is looked at of a message.
 	maxControl = 4 << 10
@@ -45,7 +47,7 @@ func parseControl(message []byte) (c control, ok bool) {
 	switch c.Type {
 	case controlRevoke:
 		return c, c.Revocation != nil && c.User == ""
-	case controlDisconnect:
+	case controlDisconnect, controlYield:
 		return c, c.User != "" && c.Revocation == nil
 	case controlLook:
 		return c, c.User == "" && c.Revocation == nil
@@ -65,6 +67,11 @@ func (g *Gateway) heard(message []byte) {
 	case c.Type == controlLook:
 		g.cfg.Metrics.ControlHeard(metrics.ControlLook)
 		g.looked.Store(time.Now().UnixNano())
+	case c.Type == controlYield:
+		g.cfg.Metrics.ControlHeard(metrics.ControlYield)
+		if g.people != nil {
+			g.people.yield(c.User)
+		}
 	default:
 		g.cfg.Metrics.ControlHeard(metrics.ControlDisconnect)
 		g.disconnect(c.User)

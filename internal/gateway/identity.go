@@ -26,6 +26,7 @@ type caller struct {
 	identity *auth.Identity // nil: the name was registered
 	key      string         // of a registered name; empty: there is a token
 	expires  time.Time      // with the leeway; zero: never
+	counted  bool           // as one who is here by a token
 	at       int            // in the loop's expiries
 }
 
@@ -163,6 +164,10 @@ func (ses *session) become(c *caller) {
 	ses.caller = c
 	if c != nil {
 		s.expiries.add(c)
+		s.gw.people.arrived(c)
+	}
+	if was != nil {
+		s.gw.people.departed(was)
 	}
 	ses.recount()
 	if ses.user() == user {

@@ -89,6 +89,8 @@ func (ses *session) claim(id []byte, name, key string) {
 		n.problem = errNameTaken // it looks like a guest's
 	case s.gw.people == nil:
 		n.problem = errNoNames
+	case s.gw.people.registry.hasNamesake(name):
+		n.problem = errNameTaken
 	case !s.gw.people.names(name).add(nameTask{naming: n}):
 		n.problem = errNoNames
 	default:
@@ -119,8 +121,10 @@ func (s *shard) named(n *naming) {
 	case n.problem == nil && ses.identity() != nil:
 		s.gw.people.release(n.claim, 0)
 		n.problem = errNameToken
+	case n.problem == nil && !s.gw.people.keep(ses, n.claim):
+		s.gw.people.release(n.claim, 0)
+		n.problem = errNameTaken
 	case n.problem == nil:
-		s.gw.people.keep(ses, n.claim)
 		ses.become(&caller{session: ses, user: n.claim.Name, key: n.claim.Key})
 	}
 	s.gw.cfg.Metrics.NameAnswered(nameResultsOf[n.problem])
@@ -148,7 +152,7 @@ func (s *shard) forgetNames(now time.Time) {
 }
 
 // unname takes a name from the session to which it was given: the broker forgot it,
-// and another was quicker.
+// and another was quicker; or it is another's by a token.
 type unname struct {
 	session *session
 	name    string
@@ -163,12 +167,14 @@ func (u *unname) lost() {
 	ses.fail(nil, errNameTaken)
 }
 
-// nameTask is a claim that is asked for, one that is said again, or a release.
+// nameTask is a claim that is asked for, one that is said again, who is to be said
+// to be here by a token, or a release.
 type nameTask struct {
-	naming *naming
-	again  *broker.NameClaim
-	claim  *broker.NameClaim // to be released
-	grace  time.Duration
+	naming   *naming
+	again    *broker.NameClaim
+	namesake string
+	claim    *broker.NameClaim // to be released
+	grace    time.Duration
 }
 
 // nameQueue does what is to be done about some names, in order.
@@ -222,8 +228,9 @@ type registry struct {
 	seed   maphash.Seed
 	queues [nameQueues]nameQueue
 
-	mu   sync.Mutex
-	held map[string]holding // by name
+	mu        sync.Mutex
+	held      map[string]holding // by name
+	namesakes map[string]*namesake
 }
 
 // holding is a name and the session that has it.
@@ -233,7 +240,7 @@ type holding struct {
 }
 
 func newRegistry() *registry {
-	r := &registry{seed: maphash.MakeSeed(), held: make(map[string]holding)}
+	r := &registry{seed: maphash.MakeSeed(), held: make(map[string]holding), namesakes: make(map[string]*namesake)}
 	for i := range r.queues {
 		r.queues[i].wake = make(chan struct{}, 1)
 	}
@@ -244,13 +251,18 @@ func (p *people) names(name string) *nameQueue {
 	return &p.registry.queues[maphash.String(p.registry.seed, name)%nameQueues]
 }
 
-// keep remembers that a session has a name.
-func (p *people) keep(ses *session, c broker.NameClaim) {
+// keep remembers that a session has a name, unless somebody has come meanwhile who
+// has it by a token.
+func (p *people) keep(ses *session, c broker.NameClaim) bool {
 	r := p.registry
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if n := r.namesakes[c.Name]; n != nil && n.connections > 0 {
+		return false
+	}
 	r.held[c.Name] = holding{c, ses}
 	p.gw.cfg.Metrics.NamesHeld.Set(int64(len(r.held)))
+	return true
 }
 
 // letGo gives the name of a session back.
@@ -305,6 +317,8 @@ func (p *people) nameTask(t nameTask) {
 		t.naming.session.shard.loop.Post(t.naming)
 	case t.again != nil:
 		p.claimAgain(ctx, *t.again)
+	case t.namesake != "":
+		p.sayNamesake(ctx, t.namesake)
 	default:
 		if err := p.ReleaseName(ctx, *t.claim, t.grace); err != nil && p.ctx.Err() == nil {
 			p.gw.cfg.Log.Debug("a name was not released", "error", err)
@@ -323,7 +337,11 @@ func (p *people) claimName(ctx context.Context, n *naming) *protocol.Error {
 	case !ok:
 		return errNameTaken
 	}
-	return nil
+	problem := p.unique(ctx, n.claim)
+	if problem != nil {
+		p.release(n.claim, 0)
+	}
+	return problem
 }
 
 // claimAgain claims a name that is held, or tells its session that it has none any

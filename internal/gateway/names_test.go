@@ -372,3 +372,83 @@ func TestNamesAreClaimedAgainWhereTheBrokerForgotThem(t *testing.T) {
 	}
 	a.sync()
 }
+
+// Who has a name by a token shares it with no guest, on whatever gateway that asks,
+// and for as long as anybody is there by it.
+func TestANameByATokenIsNoGuests(t *testing.T) {
+	i := newIssuer(t)
+	_, one, two := runTwo(t, i.trusted)
+	tabs := []*client{one.connect(withToken(i.of("zed"))), one.connect(withToken(i.of("zed"))), two.connect(withToken(i.of("zed")))}
+	claimed := func(s *service) bool { return !s.registerable("zed") }
+	for _, s := range []*service{one, two} {
+		until(t, "the name is taken on "+s.gw.cfg.ID, func() bool { return claimed(s) })
+		c := s.connect(named("zed", ""))
+		if c.taken(c.next()); !strings.HasPrefix(c.welcome.User, "guest-") {
+			t.Errorf("%+v", c.welcome)
+		}
+		if m := c.register("zoe"+s.gw.cfg.ID, ""); m.Type != "registered" {
+			t.Errorf("another name: %s", c.raw)
+		}
+	}
+	tabs[0].conn.Close()
+	tabs[2].conn.Close()
+	two.untilMetric("fanfare_connections", 2)
+	for range 20 {
+		if one.registerable("zed") || two.registerable("zed") {
+			t.Fatal("a guest got the name, of whom one tab is left")
+		}
+	}
+	tabs[1].conn.Close()
+	until(t, "the name is free", func() bool { return two.registerable("zed") })
+}
+
+// registerable says whether a guest who asks gets a name, and gives it back.
+func (s *service) registerable(name string) bool {
+	s.t.Helper()
+	c := s.dial()
+	m := c.register(name, "")
+	if m.Type == "registered" {
+		s.gw.people.release(broker.NameClaim{Name: name, Connection: c.welcome.Connection, Gateway: s.gw.cfg.ID}, 0)
+	}
+	c.conn.Close()
+	return m.Type == "registered"
+}
+
+// A guest who has the name of somebody who comes with a token loses it, wherever
+// that is.
+func TestAGuestYieldsItsNameToATokens(t *testing.T) {
+	i := newIssuer(t)
+	_, one, two := runTwo(t, i.trusted)
+	for _, at := range []*service{one, two} {
+		name := "user" + at.gw.cfg.ID
+		guest := one.connect(named(name, ""))
+		if guest.welcome.User != name {
+			t.Fatalf("%+v", guest.welcome)
+		}
+		c := at.connect(withToken(i.of(name)))
+		m := guest.next()
+		if guest.taken(m); m.ID != "" {
+			t.Errorf("%s", guest.raw)
+		}
+		guest.join("r", "")
+		guest.send(`{"type":"publish","payload":{"room":"r","data":1}}`)
+		if from := guest.expect("message").Message.From; !strings.HasPrefix(from, "guest-") {
+			t.Errorf("a message from %s", from)
+		}
+		guest.send(`{"type":"leave","request_id":"l","payload":{"room":"r"}}`)
+		guest.reply("l")
+		c.auth(i.of(name)) // the same user: nothing changes
+		guest.taken(guest.register(name, ""))
+	}
+}
+
+// Where guests come to be let in, those who were here by a token keep their names.
+func TestNamesByTokensHoldOnceGuestsAreLetIn(t *testing.T) {
+	i := newIssuer(t)
+	_, one, two := runTwo(t, i.trusted, func(c *setup) { c.Auth.Required = true })
+	one.connect(withToken(i.of("zed")))
+	for _, s := range []*service{one, two} {
+		s.apply(func(live *Live) { live.Auth.Required = false })
+	}
+	until(t, "the name is taken", func() bool { return !two.registerable("zed") })
+}

@@ -108,6 +108,7 @@ func (p *people) again() {
 		p.gw.hub.check(r)
 	}
 	p.nameAgain()
+	p.namesakesAgain()
 	for _, s := range p.gw.shards {
 		s.loop.Post(sayAgain{})
 	}

@@ -166,14 +166,15 @@ func TestARegisteredNameIsCountedForItselfAlone(t *testing.T) {
 	if name.welcome.User != "ada" {
 		t.Fatalf("it is %s", name.welcome.User)
 	}
-	user := s.connect(dialing{}.as(i.of("ada")))
-	s.wantTooMany(dialing{}.as(i.of("ada")), protocol.LimitExceeded)
+	user := s.connect(dialing{}.as(i.of("ben")))
+	s.wantTooMany(dialing{}.as(i.of("ben")), protocol.LimitExceeded)
 	for range 2 {
 		other := s.dial()
 		other.taken(other.register("ada", ""))
+		other.taken(other.register("ben", ""))
 	}
 	become := func() protocol.Server {
-		name.send(`{"type":"auth","request_id":"a","payload":{"token":"` + i.of("ada") + `"}}`)
+		name.send(`{"type":"auth","request_id":"a","payload":{"token":"` + i.of("ben") + `"}}`)
 		return name.reply("a")
 	}
 	if m := become(); m.Err == nil || m.Err.Code != protocol.LimitExceeded {
@@ -192,7 +193,7 @@ func TestARegisteredNameIsCountedForItselfAlone(t *testing.T) {
 	user.sync()
 	user.conn.Close()
 	until(t, "who has the name is that user", func() bool { return become().Type == "authenticated" })
-	s.wantTooMany(dialing{}.as(i.of("ada")), protocol.LimitExceeded)
+	s.wantTooMany(dialing{}.as(i.of("ben")), protocol.LimitExceeded)
 }
 
 // Two connections on two loops have together what one alone would have.

@@ -180,6 +180,7 @@ func (ses *session) closed() {
 	}
 	if c := ses.caller; c != nil {
 		ses.shard.expiries.remove(c)
+		ses.shard.gw.people.departed(c)
 		if c.key != "" {
 			ses.shard.gw.people.letGo(ses, c.user)
 		}

@@ -64,6 +64,7 @@ func (s *shard) Open(c *loop.Conn) {
 		ses.until = s.gw.lifetime(s.loop.Now())
 		if ses.caller != nil {
 			s.expiries.add(ses.caller)
+			s.gw.people.arrived(ses.caller)
 		}
 		ses.greet()
 	}

@@ -31,11 +31,12 @@ const (
 	ControlRevoke ControlMessage = iota
 	ControlDisconnect
 	ControlLook
+	ControlYield
 	ControlIgnored // not known, or not well formed
 	controlMessages
 )
 
-var controlNames = [controlMessages]string{"revoke", "disconnect", "look", "ignored"}
+var controlNames = [controlMessages]string{"revoke", "disconnect", "look", "yield", "ignored"}
 
 // ControlHeard counts a control message that came.
 func (u *Users) ControlHeard(c ControlMessage) { u.controlHeard[c].Inc() }
