@@ -123,10 +123,7 @@ func (f *topology) watched() {
 	exporter := newProcess(f.t, "redis-exporter", f.environment("redis-exporter"), program(f.t, "prometheus-redis-exporter"),
 		"--web.listen-address", f.at["redis-exporter:9121"])
 	exporter.start()
-	_, err := os.Stat(filepath.Join(root, alerts))
-	if err == nil {
-		f.file(alerts)
-	}
+	f.file(alerts)
 	prometheus := newProcess(f.t, "prometheus", nil, program(f.t, "prometheus"), "--config.file="+f.file("deploy/prometheus/prometheus.yml"),
 		"--storage.tsdb.path="+filepath.Join(f.dir, "prometheus"), "--web.listen-address="+f.at["prometheus:9090"])
 	prometheus.start()
@@ -144,8 +141,8 @@ func (f *topology) watched() {
 		return nil
 	})
 	var rules struct{ Data struct{ Groups []any } }
-	if got := f.ask("/api/v1/rules", &rules); got != nil || err == nil && len(rules.Data.Groups) == 0 {
-		f.t.Errorf("Prometheus has no rules of %s: %v", alerts, got)
+	if err := f.ask("/api/v1/rules", &rules); err != nil || len(rules.Data.Groups) == 0 {
+		f.t.Errorf("Prometheus has no rules of %s: %v", alerts, err)
 	}
 }
 

@@ -3,6 +3,7 @@ package gateway
 import (
 	"github.com/fanfare-ws/fanfare/internal/frame"
 	"github.com/fanfare-ws/fanfare/internal/loop"
+	"github.com/fanfare-ws/fanfare/internal/room"
 )
 
 // Apply puts other settings into force, while the gateway runs, for who is
@@ -13,6 +14,7 @@ import (
 func (g *Gateway) Apply(live Live) {
 	shut := g.live().Auth.Required
 	g.settings.Store(newInForce(live))
+	g.show(&live)
 	if shut {
 		g.people.namesakesAgain() // there may be guests now
 	}
@@ -22,6 +24,19 @@ func (g *Gateway) Apply(live Live) {
 	for _, s := range g.shards {
 		s.loop.Post(applied{})
 	}
+}
+
+// show exports what of the settings is held against what is measured.
+func (g *Gateway) show(live *Live) {
+	window := 0
+	for i := range live.Classes {
+		slow := live.Classes[i].Slow
+		if slow.Policy != room.Conflate && slow.Messages > 0 && (window == 0 || slow.Messages < window) {
+			window = slow.Messages
+		}
+	}
+	g.cfg.Metrics.ConnectionsMax.Set(int64(live.Limits.Connections))
+	g.cfg.Metrics.WindowFrames.Set(int64(window))
 }
 
 // inForce is settings with what follows of them, so that what is not limited costs

@@ -155,3 +155,25 @@ func TestApplyingWhileRoomsComeAndGo(t *testing.T) {
 		}
 	}
 }
+
+// Alerts hold what is measured against what is set.
+func TestWhatIsInForceIsShown(t *testing.T) {
+	s := run(t, func(c *setup) { c.Limits.Connections = 500; c.slow(room.Drop, 64, 0) })
+	for series, want := range map[string]float64{"fanfare_connections_limit": 500, "fanfare_send_window_frames": 64} {
+		if v := s.metric(series); v != want {
+			t.Errorf("%s is %v, want %v", series, v, want)
+		}
+	}
+	s.apply(func(live *Live) {
+		live.Limits.Connections = 0
+		last := live.Classes[len(live.Classes)-1]
+		live.Classes = Classes{last, last, last}
+		live.Classes[0].Slow = room.Window{Policy: room.Conflate, Messages: 1}
+		live.Classes[1].Slow.Messages = 32
+	})
+	for series, want := range map[string]float64{"fanfare_connections_limit": 0, "fanfare_send_window_frames": 32} {
+		if v := s.metric(series); v != want {
+			t.Errorf("applied: %s is %v, want %v", series, v, want)
+		}
+	}
+}

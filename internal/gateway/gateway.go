@@ -64,6 +64,7 @@ func New(cfg Config) (*Gateway, error) {
 	g := &Gateway{cfg: cfg, errs: make(chan error, cfg.Loops+2), inUse: memoryInUse, streams: streams{open: &cfg.Metrics.EventStreams},
 		users: newBudgets[string](), addresses: newBudgets[netip.Addr](), unjoined: newBudgets[string]()}
 	g.settings.Store(newInForce(cfg.Live))
+	g.show(&cfg.Live)
 	g.people = newPeople(g)
 	ln, err := loop.Listen(cfg.Listen, cfg.HeartbeatTimeout)
 	if err != nil {

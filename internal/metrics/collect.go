@@ -85,6 +85,8 @@ var all = []series{
 	gauge("fanfare_broker_queue_depth", "Publications taken and not yet stored.", func(s *Set) *Gauge { return &s.BrokerQueue }),
 	counter("fanfare_broker_refused_total", "Publications refused because the broker's queue was full.", func(s *Set) *Counter { return &s.BrokerRefused }),
 	gauge("fanfare_request_queue_depth", "History reads waiting for the broker.", func(s *Set) *Gauge { return &s.RequestQueue }),
+	gauge("fanfare_connections_limit", "limits.connections, as it is in force; 0: none.", func(s *Set) *Gauge { return &s.ConnectionsMax }),
+	gauge("fanfare_send_window_frames", "The smallest slow.window_messages of the classes of rooms, conflated ones left out; 0: none has one.", func(s *Set) *Gauge { return &s.WindowFrames }),
 	gauge("fanfare_memory_used_bytes", "Memory of the Go runtime that is in use, as limits.memory_bytes is held against it.", func(s *Set) *Gauge { return &s.MemoryUsed }),
 	gauge("fanfare_limit_users", "Users of whom something is counted for limits.", func(s *Set) *Gauge { return &s.UserBudgets }),
 	gauge("fanfare_limit_addresses", "Addresses of which something is counted for limits.", func(s *Set) *Gauge { return &s.AddressBudgets }),

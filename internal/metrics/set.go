@@ -28,6 +28,8 @@ type Set struct {
 	jwksRefreshes  [jwksRefreshes]Counter
 	configReloads  [configReloads]Counter
 	limited        [limits]Counter // of calls that come on no loop
+	ConnectionsMax Gauge           // limits.connections, 0: none
+	WindowFrames   Gauge           // smallest window of a class that keeps all messages, 0: none
 	MemoryUsed     Gauge           // bytes
 	UserBudgets    Gauge           // users of whom something is counted for limits
 	AddressBudgets Gauge           // addresses likewise
