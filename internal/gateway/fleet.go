@@ -95,7 +95,9 @@ func (f *fleet) announce(ctx context.Context) error {
 		}
 		g.people.again()
 	}
-	f.announced.Store(true)
+	if !f.announced.Swap(true) {
+		g.people.namesakesAgain() // nobody asked this gateway before
+	}
 	members, err := f.fleet.Members(ctx)
 	if err != nil {
 		return err

@@ -173,11 +173,11 @@ func TestARegisteredNameIsCountedForItselfAlone(t *testing.T) {
 		other.taken(other.register("ada", ""))
 		other.taken(other.register("ben", ""))
 	}
-	become := func() protocol.Server {
-		name.send(`{"type":"auth","request_id":"a","payload":{"token":"` + i.of("ben") + `"}}`)
-		return name.reply("a")
+	become := func(c *client) protocol.Server {
+		c.send(`{"type":"auth","request_id":"a","payload":{"token":"` + i.of("ben") + `"}}`)
+		return c.reply("a")
 	}
-	if m := become(); m.Err == nil || m.Err.Code != protocol.LimitExceeded {
+	if m := become(name); m.Err == nil || m.Err.Code != protocol.LimitExceeded {
 		t.Errorf("who has the name becomes a user that has all: %s", name.raw)
 	}
 	refused := 0
@@ -191,8 +191,12 @@ func TestARegisteredNameIsCountedForItselfAlone(t *testing.T) {
 		t.Errorf("%d of 40 messages were refused at 10 a second and 20 at once, %v counted", refused, s.refusals("user_messages"))
 	}
 	user.sync()
+	before := s.metric("fanfare_connections")
 	user.conn.Close()
-	until(t, "who has the name is that user", func() bool { return become().Type == "authenticated" })
+	s.untilMetric("fanfare_connections", before-1)
+	if c := s.connect(named("cleo", "")); become(c).Type != "authenticated" {
+		t.Errorf("who has a name becomes a user that has none: %s", c.raw)
+	}
 	s.wantTooMany(dialing{}.as(i.of("ben")), protocol.LimitExceeded)
 }
 
