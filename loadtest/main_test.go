@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/fanfare-ws/fanfare/loadtest/internal/bar"
 	"github.com/fanfare-ws/fanfare/loadtest/internal/result"
 )
 
@@ -224,6 +225,42 @@ func TestTheFloorIsMeasuredBesideAGateway(t *testing.T) {
 	}
 }
 
+// A tenth of it, as long as it takes: what the numbers are is not judged, but each
+// line has one, and all is written.
+func TestTheBarIsMeasuredAndKept(t *testing.T) {
+	redis, err := exec.LookPath("redis-server")
+	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	if os.Getenv("LOADTEST_BAR") == "" {
+		t.Skip("takes a minute and more: LOADTEST_BAR=1 runs it")
+	}
+	folder := t.TempDir()
+	text, code := run(t, "bar", "--small", "--start", gatewayBinary(t), "--redis-server", redis, "--out", folder)
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, text)
+	}
+	kept, err := os.ReadFile(filepath.Join(folder, "bar.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var report bar.Report
+	if err := json.Unmarshal(kept, &report); err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Lines) != 18 {
+		t.Errorf("%d lines\n%s", len(report.Lines), text)
+	}
+	for _, l := range report.Lines {
+		if l.Measured < 0 {
+			t.Errorf("%s was not measured", l.What)
+		}
+	}
+}
+
 func TestWrongCommandLinesAreExplained(t *testing.T) {
 	bad := filepath.Join(t.TempDir(), "bad.yaml")
 	if err := os.WriteFile(bad, []byte("groups:\n  - name: a\n    conections: 5\n"), 0o600); err != nil {
@@ -245,6 +282,7 @@ func TestWrongCommandLinesAreExplained(t *testing.T) {
 		{[]string{"compare", "a.json"}, "accepts 2 arg(s)"},
 		{[]string{"compare", bad, bad}, "not a result"},
 		{[]string{"floor"}, "--start: want the gateway's binary"},
+		{[]string{"bar"}, "--start: want the gateway's binary"},
 		{[]string{"agent", "--listen", ":0"}, "without a --key-file only this machine's own addresses"},
 	} {
 		if text, code := run(t, tt.args...); code != 2 || !strings.Contains(text, tt.want) {

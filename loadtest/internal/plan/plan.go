@@ -153,33 +153,6 @@ func (p *Plan) Connections() int {
 	return n
 }
 
-// Members is how many places in rooms the standing groups have.
-func (p *Plan) Members() int {
-	n := 0
-	for _, g := range p.Groups {
-		if g.Arrive == 0 {
-			n += g.Connections * g.Each
-		}
-	}
-	return n
-}
-
-// Deliveries is how many deliveries a second the streams' rates make, with
-// members spread evenly; 0 where a stream has no rate.
-func (p *Plan) Deliveries() float64 {
-	total := 0.0
-	for _, s := range p.Streams {
-		members := 0.0
-		for _, g := range p.Groups {
-			if g.Arrive == 0 && g.Rooms.Prefix == s.Rooms.Prefix && g.Rooms.Count > 0 {
-				members += float64(g.Connections*g.Each) / float64(g.Rooms.Count)
-			}
-		}
-		total += s.Rate * members
-	}
-	return total
-}
-
 // Check says what makes the plan impossible.
 func (p *Plan) Check() error {
 	if err := p.checkTargets(); err != nil {

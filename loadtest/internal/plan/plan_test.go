@@ -145,13 +145,3 @@ func TestPartsMakeTheWhole(t *testing.T) {
 		}
 	}
 }
-
-func TestDeliveriesFollowFromThePlan(t *testing.T) {
-	p := (&ManyRooms{Common: common(), Rooms: 10, Members: 7, Publishers: 5, Rate: 100}).Plan()
-	if got := p.Deliveries(); got != 700 {
-		t.Errorf("%v deliveries a second, want 700", got)
-	}
-	if got := p.Connections(); got != 75 {
-		t.Errorf("%d connections, want 75", got)
-	}
-}
