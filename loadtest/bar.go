@@ -52,10 +52,11 @@ the numbers of all rounds as JSON, and a picture.`,
 				return usageError(errors.New("it needs two processors: one for the server, one for the clients"))
 			}
 			j.tell = func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
-			if err := j.run(cmd.Context()); err != nil {
+			err := j.run(cmd.Context())
+			if j.report.Floor == nil {
 				return err
 			}
-			return j.keep(cmd.OutOrStdout())
+			return errors.Join(err, j.keep(cmd.OutOrStdout()))
 		},
 	}
 	fs := cmd.Flags()
@@ -82,7 +83,8 @@ func (j *judgement) lasts(d time.Duration) time.Duration {
 	return d
 }
 
-func (j *judgement) run(ctx context.Context) error {
+// run measures everything. What cannot be measured is told, and left out.
+func (j *judgement) run(ctx context.Context) (failed error) {
 	j.report.Started, j.report.Machine = time.Now(), machine()
 	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
 		j.report.Load = strings.Join(strings.Fields(string(text))[:3], " ")
@@ -91,13 +93,14 @@ func (j *judgement) run(ctx context.Context) error {
 		j.compared, j.published, j.churned, j.stormed, j.idle, j.idleRooms,
 	} {
 		lines, err := step(ctx)
-		if err != nil {
-			return err
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
+		failed = errors.Join(failed, err)
 		j.report.Add(lines)
 	}
 	j.report.Lasted = time.Since(j.report.Started)
-	return nil
+	return failed
 }
 
 // keep prints the table, and writes what --out wants.
@@ -190,6 +193,12 @@ func (t *trial) warm(ctx context.Context) error {
 	return err
 }
 
+// redisArguments are a gateway's that has this Redis. It need not be told that
+// nothing is kept.
+func redisArguments(r *server.Redis) []string {
+	return []string{"--redis-url", r.URL, "--log-level", "error"}
+}
+
 // published measures Redis' part of publications to a room with history.
 func (j *judgement) published(ctx context.Context) ([]bar.Line, error) {
 	redis, err := server.StartRedis(ctx, j.redis, 0)
@@ -197,7 +206,7 @@ func (j *judgement) published(ctx context.Context) ([]bar.Line, error) {
 		return nil, err
 	}
 	defer redis.Stop()
-	t, err := j.start(ctx, 1, true, "--redis-url", redis.URL)
+	t, err := j.start(ctx, 1, true, redisArguments(redis)...)
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +230,9 @@ func (j *judgement) churned(ctx context.Context) ([]bar.Line, error) {
 	defer t.subjects.stop()
 	c := t.settings(6 * time.Second)
 	c.Spin = true
-	r, err := t.measure(ctx, (&plan.Churn{Common: c, Connects: float64(j.size(12_500)), Stay: 200 * time.Millisecond, Rooms: 20}).Plan())
+	p := (&plan.Churn{Common: c, Connects: float64(j.size(12_500)), Stay: 200 * time.Millisecond, Rooms: 20}).Plan()
+	p.Groups[0].Connections = min(p.Groups[0].Connections, 18_000) // what descriptors there are for
+	r, err := t.measure(ctx, p)
 	if err != nil {
 		return nil, err
 	}
@@ -236,7 +247,7 @@ func (j *judgement) stormed(ctx context.Context) ([]bar.Line, error) {
 		return nil, err
 	}
 	defer redis.Stop()
-	t, err := j.start(ctx, gateways, false, "--redis-url", redis.URL)
+	t, err := j.start(ctx, gateways, false, redisArguments(redis)...)
 	if err != nil {
 		return nil, err
 	}

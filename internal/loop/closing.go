@@ -76,7 +76,13 @@ func (l *Loop) closedByPeer(c *Conn, code uint16) {
 }
 
 // shutWrite ends our side of a closing connection, once what is queued is out.
+// Where the closing handshake was the last that the peer sent, nothing can be left
+// unread, and the socket may close at once: two system calls and an event less.
 func (l *Loop) shutWrite(c *Conn) {
+	if c.out == nil && c.secure == nil && c.flags&flagSaid != 0 {
+		l.end(c)
+		return
+	}
 	if c.out == nil && (c.secure == nil || c.sayEnd()) {
 		_ = poll.CloseWrite(int(c.fd))
 	}

@@ -10,12 +10,15 @@ import (
 // loop's goroutine. After Handler.Closed its methods do nothing.
 type Conn struct {
 	// What a room's flush touches comes first, in one cache line.
-	hold  hold
-	state state
-	flags flags
-	fd    int32
-	loop  *Loop
-	out   *outbox // nil while nothing is queued, and the socket is not full
+	hold       hold
+	state      state
+	why        metrics.CloseReason
+	unanswered uint8 // pings since the last pong
+	flags      flags
+	fd         int32
+	slot       uint32
+	loop       *Loop
+	out        *outbox // nil while nothing is queued, and the socket is not full
 
 	secure *secure // nil: the bytes are the socket's own
 
@@ -30,14 +33,11 @@ type Conn struct {
 	id      uint64
 	address [16]byte
 
-	// Slots: small, and nothing for the collector to follow.
-	slot       uint32
-	wheelNext  uint32 // one more than the slot of who comes next; 0: nobody
-	wheelPrev  uint32
-	wheelSlot  uint16
-	port       uint16
-	why        metrics.CloseReason
-	unanswered uint8 // pings since the last pong
+	// Links of the wheel are slots: small, and nothing for the collector to follow.
+	wheelNext uint32 // one more than the slot of who comes next; 0: nobody
+	wheelPrev uint32
+	wheelSlot uint16
+	port      uint16
 }
 
 // partial is what has come of something that is not whole. It exists only until
@@ -67,7 +67,7 @@ const (
 	closed
 )
 
-type flags uint16
+type flags uint32
 
 const (
 	flagDeflate flags = 1 << iota // these two index Loop.readers
@@ -86,6 +86,7 @@ const (
 	flagRefused  // counted in Loop.refused
 	flagReset    // the descriptor ends by a reset
 	flagIPv4
+	flagSaid // the peer's close frame was the last that there was to read
 )
 
 // Loop is the loop that owns c.

@@ -60,6 +60,7 @@ func (l *Loop) readable(c *Conn, hangup bool) {
 			l.failed(c, err)
 			return
 		}
+		l.drained = n < len(l.buf)
 		l.received(c, l.buf[:n])
 	}
 }
@@ -97,6 +98,9 @@ func (l *Loop) receivedFrames(c *Conn, b []byte) {
 			c.partial.since = 0 // what comes next is another message
 		}
 		if c.state == open || event.Kind == frame.Close {
+			if event.Kind == frame.Close && len(b) == 0 && l.drained {
+				c.flags |= flagSaid
+			}
 			l.act(c, event)
 		}
 	}

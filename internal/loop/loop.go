@@ -50,6 +50,7 @@ type Loop struct {
 	stopping    bool
 	more        bool // the handler's last Turn left something
 	unjudged    int  // events since deadlines were last judged
+	drained     bool // the last read has taken all that its socket had
 
 	// The loop's goroutine's: memory.
 	events   []poll.Event

@@ -3,6 +3,7 @@
 package poll
 
 import (
+	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -11,17 +12,27 @@ import (
 // inherits: what a listener accepts has its socket options.
 const inherits = false
 
-func accept(fd int) (int, unix.Sockaddr, error) {
+func accept(fd int) (int, netip.AddrPort, error) {
 	s, from, err := unix.Accept(fd)
 	if err != nil {
-		return -1, nil, err
+		return -1, netip.AddrPort{}, err
 	}
 	unix.CloseOnExec(s)
 	if err := unix.SetNonblock(s, true); err != nil {
 		unix.Close(s)
-		return -1, nil, err
+		return -1, netip.AddrPort{}, err
 	}
-	return s, from, nil
+	return s, addrPort(from), nil
+}
+
+func addrPort(from unix.Sockaddr) netip.AddrPort {
+	switch a := from.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
+	}
+	return netip.AddrPort{}
 }
 
 // setUserTimeout has no equal here; the heartbeat ends what is half-open.

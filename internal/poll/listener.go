@@ -69,12 +69,11 @@ func (l *Listener) Close() error {
 // Accept waits, parked in Go's poller, for the next connection. The descriptor
 // is non-blocking and the caller's. An address mapped from IPv4 comes unmapped.
 func (l *Listener) Accept() (fd int, peer netip.AddrPort, err error) {
-	var from unix.Sockaddr
 	parked := l.raw.Read(func(listener uintptr) bool {
-		fd, from, err = accept(int(listener))
+		fd, peer, err = accept(int(listener))
 		// A client that gave up in the backlog is not ours to report.
 		for errors.Is(err, unix.EINTR) || errors.Is(err, unix.ECONNABORTED) {
-			fd, from, err = accept(int(listener))
+			fd, peer, err = accept(int(listener))
 		}
 		return !errors.Is(err, unix.EAGAIN)
 	})
@@ -91,15 +90,5 @@ func (l *Listener) Accept() (fd int, peer netip.AddrPort, err error) {
 		// A connection that is already gone shows at its first read.
 		_ = SetSocketOptions(fd, l.options)
 	}
-	return fd, addrPort(from), nil
-}
-
-func addrPort(from unix.Sockaddr) netip.AddrPort {
-	switch a := from.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
-	}
-	return netip.AddrPort{}
+	return fd, peer, nil
 }

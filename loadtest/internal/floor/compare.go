@@ -228,7 +228,7 @@ func startGateways(ctx context.Context, o *Options, t *topology) (made *subject,
 		}
 		stop(r.Stop)
 		made.pids = append(made.pids, r.PID)
-		launch.Args = append(launch.Args[:len(launch.Args):len(launch.Args)], "--redis-url", r.URL)
+		launch.Args = append(launch.Args[:len(launch.Args):len(launch.Args)], "--redis-url", r.URL, "--log-level", "error") // it need not be told that nothing is kept
 	}
 	var urls []string
 	for range max(len(t.plan.Targets), 1) {
