@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -18,7 +19,7 @@ import (
 // transcript is what a section of the README shows in blocks that begin with
 // ```console: commands behind "$ ", each with what it prints. They are one
 // conversation, however many blocks: what a shell was told stays. Blocks of other
-// kinds whose first line is "# NAME" are files that lie beside it.
+// kinds whose first line is "# NAME", or <!-- NAME -->, are files that lie beside it.
 type transcript struct {
 	heading string
 	files   map[string]string
@@ -34,16 +35,35 @@ type step struct {
 func transcripts(text string) (found []transcript) {
 	for _, section := range regexp.MustCompile(`(?m)^##+ `).Split(text, -1) {
 		heading, body, _ := strings.Cut(section, "\n")
-		tr := transcript{heading: heading, files: make(map[string]string)}
-		for _, block := range regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$").FindAllStringSubmatch(body, -1) {
-			if block[1] == "console" {
-				tr.steps = append(tr.steps, steps(block[2])...)
-			} else if name := regexp.MustCompile(`^# (\S+\.\w+)\n`).FindStringSubmatch(block[2]); name != nil {
-				tr.files[name[1]] = block[2]
+		tr := transcript{heading: heading, files: files(body)}
+		for _, block := range blocks(body) {
+			if block.kind == "console" {
+				tr.steps = append(tr.steps, steps(block.text)...)
 			}
 		}
 		if len(tr.steps) > 0 {
 			found = append(found, tr)
+		}
+	}
+	return found
+}
+
+type block struct{ kind, text string }
+
+func blocks(text string) (found []block) {
+	for _, m := range regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
+		found = append(found, block{kind: m[1], text: m[2]})
+	}
+	return found
+}
+
+// files are the blocks that are one, by their names.
+func files(text string) map[string]string {
+	found := make(map[string]string)
+	for _, block := range blocks(text) {
+		name := regexp.MustCompile(`^(?:#|<!--) (\S+\.\w+)(?: -->)?\n`).FindStringSubmatch(block.text)
+		if name != nil && block.kind != "console" {
+			found[name[1]] = block.text
 		}
 	}
 	return found
@@ -92,15 +112,14 @@ func TestTheReadmesTranscriptsAreTrue(t *testing.T) {
 
 func (tr *transcript) run(t *testing.T) {
 	dir := t.TempDir()
-	for name, content := range tr.files {
-		write(t, filepath.Join(dir, name), content)
-	}
 	write(t, filepath.Join(dir, "secret"), strings.Repeat("0123456789abcdef", 3))
 	listen, admin := freePort(t), freePort(t)
 	real := []string{
 		"bin/fanfare serve", "bin/fanfare serve --listen " + listen + " --admin-listen " + admin,
 		"bin/fanfare tail", "bin/fanfare tail --url http://" + listen, "localhost:8080", listen, "127.0.0.1:9090", admin,
+		"python3 ", python + " ",
 	}
+	tr.needPython(t)
 	serves := false
 	for _, s := range tr.steps {
 		serves = serves || strings.HasPrefix(s.command, "bin/fanfare serve")
@@ -115,6 +134,9 @@ func (tr *transcript) run(t *testing.T) {
 	}
 	sh := newShell(t, dir)
 	addresses := strings.NewReplacer(real...)
+	for name, content := range tr.files {
+		write(t, filepath.Join(dir, name), addresses.Replace(content))
+	}
 	for _, s := range tr.steps {
 		command := addresses.Replace(s.command)
 		got := sh.run(command)
@@ -122,21 +144,41 @@ func (tr *transcript) run(t *testing.T) {
 			awaitReady(t, "http://"+admin+"/readyz")
 		}
 		// What only asks may have been too early.
-		for deadline := time.Now().Add(patience); s.asks() && !matches(s.prints, got) && time.Now().Before(deadline); {
+		prints := addresses.Replace(s.prints)
+		for deadline := time.Now().Add(patience); s.asks() && !matches(prints, got) && time.Now().Before(deadline); {
 			<-time.After(20 * time.Millisecond)
 			got = sh.run(command)
 		}
-		if !matches(s.prints, got) {
+		if !matches(prints, got) {
 			log, _ := os.ReadFile(filepath.Join(dir, "log"))
 			t.Errorf("$ %s\n%s\nthe README has\n%s\nand the log\n%s", s.command, got, s.prints, log)
 		}
 	}
 }
 
+// python is Debian's, whose package the deps of the tests install.
+const python = "/usr/bin/python3"
+
+func (tr *transcript) needPython(t *testing.T) {
+	t.Helper()
+	for _, s := range tr.steps {
+		if !strings.Contains(s.command, "python3 ") {
+			continue
+		}
+		if err := exec.Command(python, "-c", "import websockets").Run(); err != nil {
+			if os.Getenv("CI") != "" {
+				t.Fatal("python3-websockets: ", err)
+			}
+			t.Skip("no python3-websockets: make deps installs it")
+		}
+		return
+	}
+}
+
 // asks tells whether the command changes nothing, and may be given again.
 func (s step) asks() bool {
 	return strings.HasPrefix(s.command, "curl") && !strings.Contains(s.command, " -d ") && !strings.Contains(s.command, " -X ") ||
-		strings.HasPrefix(s.command, "bin/fanfare events")
+		strings.HasPrefix(s.command, "bin/fanfare events") || strings.HasPrefix(s.command, "cat ")
 }
 
 // changing is what is another each time, where the README has an example of it.
@@ -186,6 +228,7 @@ func newShell(t *testing.T, dir string) *shell {
 	cmd := exec.Command("sh")
 	cmd.Dir = dir
 	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // which kill 0 is about
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -198,7 +241,7 @@ func newShell(t *testing.T, dir string) *shell {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		fmt.Fprintln(in, `for job in $(jobs -p); do kill $job; wait $job; done`)
+		fmt.Fprintln(in, `trap : TERM; kill 0; wait; wait`) // pipelines too; the trap ends the first wait
 		_ = in.Close()
 		_ = cmd.Wait()
 	})
