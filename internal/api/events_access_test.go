@@ -234,3 +234,32 @@ func TestAStreamEndsWithItsToken(t *testing.T) {
 		t.Error(res.Status)
 	}
 }
+
+// A room that is shut by a reload ends the streams of who may not be in it any
+// more, as they have nothing else.
+func TestAStreamEndsWithItsRoomsPermission(t *testing.T) {
+	i := newIssuer(t)
+	token := i.token(auth.Claims{Subject: "ada", Rooms: map[string][]string{"*": {"join"}}})
+	var live gateway.Live
+	s := runGateway(t, func(c *gateway.Config) {
+		c.Auth = gateway.Auth{Verifier: i.verifier}
+		live = c.Live
+	})
+	guest, _ := s.listen("/rooms/r/events")
+	listed, _ := s.listen("/rooms/r/events?token=" + token)
+	live.Classes = gateway.Classes{live.Classes[0]}
+	live.Classes[0].Rules.Join = auth.Claim
+	s.gw.Apply(live)
+	e, _ := guest.next()
+	var c closing
+	if e.into(t, &c); e.name != "close" || c.Code != protocol.ClosePolicy {
+		t.Errorf("%+v", e)
+	}
+	if e, more := guest.next(); more {
+		t.Errorf("behind the end: %+v", e)
+	}
+	s.publish("r", "1")
+	if e, more := listed.next(); !more || e.name != "" {
+		t.Errorf("who may stay got %+v, %v", e, more)
+	}
+}

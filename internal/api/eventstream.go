@@ -77,6 +77,12 @@ func (s *eventStream) take(conn *inside) error {
 		if err != nil || m.Type == "" {
 			return err
 		}
+		if m.Type == protocol.ServerLeft {
+			// Nobody has asked for it: who is in the room may not be any more. A stream
+			// has no other room, and would be silent for ever.
+			conn.leave(protocol.ClosePolicy, "joining this room is not allowed any more")
+			return errEnded
+		}
 		s.message(&m, payload)
 	}
 }

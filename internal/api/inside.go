@@ -240,11 +240,21 @@ func (c *inside) send(op frame.Opcode, payload []byte) error {
 	return err
 }
 
+// leave ends what the gateway has left open, for the reason that it would close with.
+func (c *inside) leave(code uint16, reason string) {
+	c.goodbye()
+	c.code, c.reason = code, reason
+}
+
 // end says goodbye, as a page does that goes away, and closes.
 func (c *inside) end() {
 	if c.code == 0 {
-		_ = c.SetDeadline(time.Now().Add(time.Second)) // Write tells if it failed
-		_ = c.send(frame.OpClose, frame.AppendCloseBody(nil, protocol.CloseGoingAway, ""))
+		c.goodbye()
 	}
 	_ = c.Close()
+}
+
+func (c *inside) goodbye() {
+	_ = c.SetDeadline(time.Now().Add(time.Second)) // Write tells if it failed
+	_ = c.send(frame.OpClose, frame.AppendCloseBody(nil, protocol.CloseGoingAway, ""))
 }
