@@ -258,7 +258,7 @@ func (s *shell) run(command string) string {
 		}
 		command = background + " 2>> log &"
 	}
-	if _, err := fmt.Fprintf(s.in, "%s\necho '%s'\n", command, end); err != nil {
+	if _, err := fmt.Fprintf(s.in, "%s\necho\necho '%s'\n", command, end); err != nil {
 		s.t.Fatal(err)
 	}
 	var output strings.Builder

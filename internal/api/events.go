@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/fanfare-ws/fanfare/internal/gateway"
 	"github.com/fanfare-ws/fanfare/internal/protocol"
 )
 
@@ -23,7 +22,7 @@ const (
 // reader are decided where they are for a WebSocket. What that is refused with is
 // the answer.
 func events(w http.ResponseWriter, r *http.Request) {
-	if shared(w, r) {
+	if shared(w, r, http.MethodGet) {
 		return
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -53,31 +52,6 @@ func events(w http.ResponseWriter, r *http.Request) {
 	}
 	s.serve(r.Context(), conn, joined)
 }
-
-// shared lets pages of the origins that may connect read the answer, and why there
-// is none. It returns true where it was only asked whether such a page may ask, as
-// a browser does before it sends a token or Last-Event-ID in a header that the page
-// has written (https://fetch.spec.whatwg.org/#http-cors-protocol).
-func shared(w http.ResponseWriter, r *http.Request) bool {
-	h := w.Header()
-	h.Set("Vary", "Origin")
-	if !gateway.MayRead(r) {
-		return false
-	}
-	h.Set("Access-Control-Allow-Origin", r.Header.Get("Origin"))
-	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
-		return false
-	}
-	h.Set("Access-Control-Allow-Methods", "GET")
-	h.Set("Access-Control-Allow-Headers", "Authorization, Cache-Control, Last-Event-ID")
-	h.Set("Access-Control-Max-Age", preflightAge)
-	w.WriteHeader(http.StatusNoContent)
-	return true
-}
-
-// preflightAge is how long, in seconds, a browser need not ask again: origins may be
-// others after a reload, and the request itself is held against them in any case.
-const preflightAge = "600"
 
 // eventsJoin reads what is asked for. Where a client comes back to, it says in
 // Last-Event-ID; its URL is still that of the first time.

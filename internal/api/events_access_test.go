@@ -146,13 +146,19 @@ func TestABrowserMayAskWhetherAPageMayAsk(t *testing.T) {
 		{asking, 405, ""},
 		{[]string{"Origin: https://good.test"}, 405, "https://good.test"},
 	} {
-		res := s.ask("OPTIONS", "/rooms/mine/events", false, c.headers...)
-		if origin := res.Header.Get("Access-Control-Allow-Origin"); res.StatusCode != c.status || origin != c.origin || res.Header.Get("Vary") != "Origin" {
-			t.Errorf("%q: %s %v", c.headers, res.Status, res.Header)
+		for path, method := range map[string]string{"events": "GET", "messages": "POST"} {
+			res := s.ask("OPTIONS", "/rooms/mine/"+path, false, c.headers...)
+			if origin := res.Header.Get("Access-Control-Allow-Origin"); res.StatusCode != c.status || origin != c.origin || res.Header.Get("Vary") != "Origin" {
+				t.Errorf("%s %q: %s %v", path, c.headers, res.Status, res.Header)
+			}
+			methods, allowed := res.Header.Get("Access-Control-Allow-Methods"), res.Header.Get("Access-Control-Allow-Headers")
+			if may := methods == method && strings.Contains(allowed, "Authorization") && strings.Contains(allowed, "Content-Type"); (c.status == 204) != may {
+				t.Errorf("%s %q: methods %q, headers %q", path, c.headers, methods, allowed)
+			}
 		}
-		if allowed := res.Header.Get("Access-Control-Allow-Headers"); (c.status == 204) != strings.Contains(allowed, "Authorization") {
-			t.Errorf("%q: headers %q", c.headers, allowed)
-		}
+	}
+	if a := s.post("/rooms/mine/messages", `{"data":1}`, "Origin: https://good.test"); a.status != 401 || a.header.Get("Access-Control-Allow-Origin") != "https://good.test" {
+		t.Errorf("refused with %d %v", a.status, a.header)
 	}
 	if n := s.metric("fanfare_connections_opened_total"); n != 0 {
 		t.Errorf("%v connections for questions alone", n)

@@ -157,7 +157,7 @@ func (s *running) ask(method, path string, small bool, headers ...string) *http.
 		}
 	}
 	client := &http.Client{
-		Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialer.DialContext, ReadBufferSize: 512}, Timeout: patience,
+		Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialer.DialContext, ReadBufferSize: 512}, Timeout: 5 * patience, // a whole stream, beside other tests
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	res, err := client.Do(r)

@@ -26,6 +26,9 @@ func isPost(u *url.URL) bool { return strings.HasSuffix(u.EscapedPath(), postBeh
 // WebSocket may not; who it is and from which page is judged before the body is
 // read.
 func post(w http.ResponseWriter, r *http.Request) {
+	if shared(w, r, http.MethodPost) {
+		return
+	}
 	if p := answerPost(w, r); p != nil {
 		p.write(w, "")
 	}
@@ -54,13 +57,10 @@ func answerPost(w http.ResponseWriter, r *http.Request) *problem {
 		return p
 	}
 	h := w.Header()
-	h.Set("Vary", "Origin")
-	if origin := r.Header.Get("Origin"); origin != "" {
-		h.Set("Access-Control-Allow-Origin", origin) // it has come through the gateway's check
-	}
 	h["Content-Type"] = jsonType
 	h["Cache-Control"] = noStore
-	_, _ = w.Write(protocol.AppendPosition(nil, published.Room, published.Position, published.Duplicate)) // who has gone needs no answer
+	position := protocol.AppendPosition(nil, published.Room, published.Position, published.Duplicate)
+	_, _ = w.Write(append(position, '\n')) // on a line, as on the admin port; who has gone needs no answer
 	return nil
 }
 
