@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -118,6 +117,7 @@ func (p *page) call(t *testing.T, name string) {
 	t.Helper()
 	p.eval(t, `document.querySelector("#name").value = ""`)
 	p.do(t, chromedp.SendKeys(chromedp.CSS("#name"), name+kb.Tab))
+	p.waitFor(t, fmt.Sprintf(`[...document.querySelectorAll("#people li")].some((e) => e.textContent.includes(%q + " (you)"))`, name))
 }
 
 const (
@@ -237,7 +237,7 @@ func TestPageFitsItsWindow(t *testing.T) {
 	browser := newBrowser(t)
 	g := start(t)
 	ann, ben := openPage(t, browser, "http://"+g.addr+"/#lobby"), openPage(t, browser, "http://"+g.addr+"/#lobby")
-	ann.call(t, "Ann Arbor")
+	ann.call(t, "Ann")
 	ben.call(t, "Ben")
 	for _, room := range []string{"orchestra", "news:europe"} {
 		ben.do(t, chromedp.SendKeys(chromedp.CSS("#add-name"), room+kb.Enter))
@@ -255,12 +255,7 @@ func TestPageFitsItsWindow(t *testing.T) {
 	ben.waitFor(t, shows("It does 🎺"))
 
 	for _, scheme := range []string{"light", "dark"} {
-		ben.do(t, chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-			_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-				Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
-			})
-			return err
-		}))
+		ben.scheme(t, scheme)
 		for _, size := range []struct{ width, height int64 }{{1280, 800}, {820, 1180}, {390, 844}} {
 			ben.do(t, chromedp.EmulateViewport(size.width, size.height))
 			ben.waitFor(t, fmt.Sprintf("innerWidth === %d && %s", size.width, fits))

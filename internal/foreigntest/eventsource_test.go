@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -15,6 +16,7 @@ type cutter struct {
 	net.Listener
 	to    string
 	tasks sync.WaitGroup
+	away  atomic.Bool // what comes is ended at once
 	mu    sync.Mutex
 	open  map[net.Conn]struct{} // guarded by mu
 }
@@ -46,6 +48,9 @@ func newCutter(t *testing.T, to string) *cutter {
 // pass ends both ends when either has ended.
 func (c *cutter) pass(near net.Conn) {
 	defer near.Close()
+	if c.away.Load() {
+		return
+	}
 	far, err := net.Dial("tcp", c.to)
 	if err != nil {
 		return

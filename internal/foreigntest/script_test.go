@@ -83,6 +83,35 @@ func TestCurlByTLS(t *testing.T) {
 	}
 }
 
+// TestFanfareJSRunsUnchanged runs the same script, which imports fanfare.js as it is, in what is here of the runtimes:
+// Node on npm's ws, and on its own WebSocket or, where it has none as Node 20, on streams; Deno and Bun on theirs, which
+// are no part of CI.
+func TestFanfareJSRunsUnchanged(t *testing.T) {
+	script := filepath.Join("testdata", "clientjs.mjs")
+	g := start(t)
+	run := func(t *testing.T, environment string, args ...string) {
+		ctx, cancel := context.WithTimeout(t.Context(), scriptTimeout)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, args[0], append(args[1:], script)...)
+		cmd.Env = append(g.environment(), "FANFARE_URL="+g.url("ws")+"/ws", environment)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", args[0], err, out)
+		}
+	}
+	node := needNodeWS(t)
+	t.Run("node", func(t *testing.T) { run(t, "", node, "--test") })
+	t.Run("node with ws", func(t *testing.T) { run(t, "FANFARE_WS=1", node, "--test") })
+	for _, other := range [][]string{{"deno", "run", "--no-config", "--allow-env", "--allow-net"}, {"bun", "run"}} {
+		t.Run(other[0], func(t *testing.T) {
+			path, err := exec.LookPath(other[0])
+			if err != nil {
+				t.Skipf("%s is not installed", other[0])
+			}
+			run(t, "", append([]string{path}, other[1:]...)...)
+		})
+	}
+}
+
 // TestFanfareJSComesBack kills the gateway under fanfare.js, which runs in Node on npm's ws: it comes back by itself,
 // says that the room's log began anew (the embedded broker kept nothing), and what was published meanwhile arrives.
 func TestFanfareJSComesBack(t *testing.T) {

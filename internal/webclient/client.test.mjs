@@ -261,13 +261,14 @@ test("a page that is frozen lets go, and connects when it is back; one that is o
 /** Answers like a gateway's HTTP; `say` writes to the newest stream. */
 function http(t, answers = {}) {
   const asked = [];
-  const streams = [];
+  const streams = Object.assign([], { aborted: 0 });
   t.mock.method(globalThis, "fetch", async (url, init = {}) => {
     asked.push({ url: String(url), method: init.method ?? "GET", ...init.headers });
     const path = new URL(url).pathname;
     if (answers[path]) return answers[path](init);
     if (path === "/ws") return new Response("", { status: 426 });
     const body = new ReadableStream({ start: (controller) => streams.push(controller) });
+    init.signal.addEventListener("abort", () => streams.aborted++);
     return new Response(body, { headers: { "content-type": "text/event-stream" } });
   });
   const say = (text) => streams.at(-1).enqueue(new TextEncoder().encode(text));
@@ -301,6 +302,9 @@ test("where there is no WebSocket a room is a stream, and resumes as one", async
   streams[0].close();
   await until(() => streams.length === 2);
   assert.match(asked.at(-1).url, /since=e1:8&/);
+  const { aborted } = streams;
+  client.close();
+  assert.equal(streams.aborted, aborted + 1);
 });
 
 test("a stream says why it ended", async (t) => {

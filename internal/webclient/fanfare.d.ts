@@ -183,7 +183,7 @@ export class Room<Data = any> implements AsyncIterable<Message<Data> | Gap | Res
   /** For good, and forgets the position. */
   leave(): void;
   /**
-   * All that happens to the log from now on, until the room is left. At most `buffer` events (1024) wait for the loop;
+   * All that happens to the log from now on, until the room is left: who calls it before `join` misses nothing. At most `buffer` events (1024) wait for the loop;
    * what it is too slow for is fetched from history when its turn comes, or is a gap of `slow_reader`.
    */
   events(options?: { buffer?: number }): AsyncGenerator<Message<Data> | Gap | Reset, void, void>;

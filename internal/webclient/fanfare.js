@@ -118,7 +118,7 @@ export class Room extends Emitter {
   events({ buffer = 1024 } = {}) {
     const queue = [];
     let wake = () => {};
-    let over = !this.wanted;
+    let over = this.#promise && !this.wanted;
     const put = (event) => {
       const last = queue.at(-1);
       const { from, to } = run(event);
@@ -671,8 +671,8 @@ function openStream(url, token) {
     const abort = new AbortController();
     reading.set(room, abort);
     const from = since ? `since=${since.epoch}:${since.seq}` : `last=${last ?? 0}`;
-    const answer = await ask(room, `events?${from}&presence=${!!presence}`, abort);
-    if (!answer.ok) return stop(room), refuse(answer, id);
+    const answer = await ask(room, `events?${from}&presence=${!!presence}`, { signal: abort.signal });
+    if (!answer.ok) return reading.delete(room), refuse(answer, id);
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     for (let text = ""; ; ) {
       const { value, done } = await reader.read();

@@ -32,7 +32,9 @@ export async function talk(since: Position): Promise<number> {
 }
 
 export async function read(): Promise<void> {
-  for await (const event of room) {
+  const events = room.events({ buffer: 10 });
+  await room.join();
+  for await (const event of events) {
     if (event.type === "message") {
       const message: Message<Chat> = event;
       message.data.text;
