@@ -41,7 +41,7 @@ bench: ## run the micro-benchmarks and measure all that a gateway is held to: lo
 	$(GO) build -buildvcs=auto -o bin/fanfare ./cmd/fanfare
 	$(GO) build -buildvcs=auto -o bin/loadtest ./loadtest
 	@mkdir -p loadtest/results
-	bin/loadtest bar --start bin/fanfare --out loadtest/results
+	bin/loadtest bar --start bin/fanfare --out loadtest/results --page README.md
 
 faults: ## run the whole fault suite: make faults SEEDS=20
 	FAULTS_SEEDS=$(SEEDS) $(GO) test -count=1 -run TestFaults -timeout 0 -v ./internal/faulttest

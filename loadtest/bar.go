@@ -25,6 +25,7 @@ import (
 type judgement struct {
 	gateway, redis string // binaries
 	out            string // folder; empty: nowhere
+	page           string // file between whose marks the table stands; empty: none
 	small          bool
 	tell           func(format string, args ...any)
 	report         bar.Report
@@ -64,6 +65,7 @@ the numbers of all rounds as JSON, and a picture.`,
 	fs.StringVar(&j.gateway, "start", "", "the gateway's binary (required)")
 	fs.StringVar(&j.redis, "redis-server", "redis-server", "the binary of a redis-server")
 	fs.StringVar(&j.out, "out", "", "folder to write bar.txt, bar.json and bar.svg to")
+	fs.StringVar(&j.page, "page", "", "file to write the table into, between the marks that stand in README.md")
 	fs.BoolVar(&j.small, "small", false, "a tenth of everything, to see whether it works")
 	return cmd
 }
@@ -103,10 +105,18 @@ func (j *judgement) run(ctx context.Context) (failed error) {
 	return failed
 }
 
-// keep prints the table, and writes what --out wants.
+// keep prints the table, and writes what --page and --out want.
 func (j *judgement) keep(w io.Writer) error {
-	if err := j.report.Write(w); err != nil || j.out == "" {
+	if err := j.report.Write(w); err != nil {
 		return err
+	}
+	if j.page != "" {
+		if err := j.insert(); err != nil {
+			return err
+		}
+	}
+	if j.out == "" {
+		return nil
 	}
 	return errors.Join(
 		writeFile(filepath.Join(j.out, "bar.txt"), j.report.Write),
@@ -116,6 +126,32 @@ func (j *judgement) keep(w io.Writer) error {
 			e.SetIndent("", " ")
 			return e.Encode(&j.report)
 		}))
+}
+
+// What the table stands between in a page.
+const (
+	markBegin = "<!-- bar: make bench writes this -->\n"
+	markEnd   = "<!-- /bar -->\n"
+)
+
+// insert puts the table into the page.
+func (j *judgement) insert() error {
+	page, err := os.ReadFile(j.page)
+	if err != nil {
+		return err
+	}
+	before, rest, begins := strings.Cut(string(page), markBegin)
+	_, after, ends := strings.Cut(rest, markEnd)
+	if !begins || !ends {
+		return fmt.Errorf("%s: no %s and %s to write between", j.page, strings.TrimSpace(markBegin), strings.TrimSpace(markEnd))
+	}
+	var b strings.Builder
+	b.WriteString(before + markBegin + "```\n")
+	if err := j.report.Write(&b); err != nil {
+		return err
+	}
+	b.WriteString("```\n" + markEnd + after)
+	return os.WriteFile(j.page, []byte(b.String()), 0o644)
 }
 
 // compared holds the gateway against the floor.
@@ -264,8 +300,7 @@ func (j *judgement) stormed(ctx context.Context) ([]bar.Line, error) {
 }
 
 func (j *judgement) idle(ctx context.Context) ([]bar.Line, error) {
-	// Pings come more often than by default, so that each connection has some.
-	t, err := j.start(ctx, 1, true, "--heartbeat-interval", "10s", "--heartbeat-timeout", "25s")
+	t, err := j.start(ctx, 1, true)
 	if err != nil {
 		return nil, err
 	}
@@ -273,7 +308,7 @@ func (j *judgement) idle(ctx context.Context) ([]bar.Line, error) {
 	if err := t.warm(ctx); err != nil {
 		return nil, err
 	}
-	r, err := t.measure(ctx, (&plan.Idle{Common: t.settings(20 * time.Second), Connections: j.size(15_000), Rooms: 1}).Plan())
+	r, err := t.measure(ctx, (&plan.Idle{Common: t.settings(25 * time.Second), Connections: j.size(15_000), Rooms: 1}).Plan())
 	if err != nil {
 		return nil, err
 	}

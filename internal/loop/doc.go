@@ -56,4 +56,23 @@
 // goroutine of the same process (go test ./internal/poll -bench Wait -cpu 1,2):
 // with one connection 18 µs a round against 245 µs on one processor, 19 against
 // 87 on two; with 64 connections 15 against 27 µs, and 8 against 10.
+//
+// # What a connection takes
+//
+// A Conn has 128 bytes, two cache lines. With 208, of which the state of a frame
+// reader, of an unfinished head and of blocking took 80 that idle connections have
+// no use for, and sessions of 144 instead of 96, a connection of the gateway's had
+// 521 bytes that were live instead of 393 (19,000 in one room). Conns as values in
+// the slots were not made: handlers keep pointers to them, and the slots would be
+// copied as they grow.
+//
+// What a burst of handshakes leaves is given back once it is quiet (cmd/fanfare):
+// 844 bytes of resident memory for each of 19,000 became 627 by that alone.
+//
+// # What was looked at and left
+//
+// io_uring and writev: in a loop in C the one took a tenth off, in Go nothing that
+// stands out of the noise; the other is no better than a write of joined bytes,
+// which a log's run of frames is anyway. A smaller GOGC than 50: what it would save
+// is given back by then, and each handshake would pay for it.
 package loop
