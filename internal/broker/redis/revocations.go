@@ -28,12 +28,35 @@ type revoked struct {
 	table   map[string]broker.Revocation // by what is revoked
 }
 
-// Revoke implements broker.Revoker. Times are kept to the millisecond.
+// Revoke implements broker.Revoker. Times are kept to the millisecond. Redis may lose
+// it before it is read, and is given it back then.
 func (b *Broker) Revoke(ctx context.Context, r broker.Revocation) error {
-	what := "u:" + r.User
-	if r.TokenID != "" {
-		what = "t:" + r.TokenID
+	what := whatOf(&r)
+	if err := b.revoke(ctx, what, &r); err != nil {
+		return err
 	}
+	v := &b.revoked
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.read = false // what was read has another version, or none where all of it is lost
+	if _, known := v.table[what]; !known && len(v.table) < broker.MostRevocations {
+		if v.table == nil {
+			v.table = make(map[string]broker.Revocation)
+		}
+		v.table[what] = r
+	}
+	return nil
+}
+
+// whatOf is under what Redis keeps a revocation.
+func whatOf(r *broker.Revocation) string {
+	if r.TokenID != "" {
+		return "t:" + r.TokenID
+	}
+	return "u:" + r.User
+}
+
+func (b *Broker) revoke(ctx context.Context, what string, r *broker.Revocation) error {
 	before := int64(0)
 	if !r.Before.IsZero() {
 		before = r.Before.Add(time.Millisecond - 1).UnixMilli()
@@ -98,7 +121,7 @@ func (b *Broker) learn(ctx context.Context, v *revoked, words []any) {
 		table[what] = r
 		if again > 0 {
 			again--
-			if err := b.Revoke(ctx, r); err != nil {
+			if err := b.revoke(ctx, what, &r); err != nil {
 				b.cfg.Log.Warn("a revocation that redis lost is not given back", "error", err)
 				again = 0
 			}

@@ -46,6 +46,26 @@ func TestRevocationsThatRedisLostAreGivenBack(t *testing.T) {
 	}
 }
 
+// What was revoked a moment ago and is lost before anybody has read it is given back
+// too.
+func TestARevocationThatNobodyHasReadIsGivenBack(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	knows, fresh := newRig(t, Config{URL: s.url()}), newRig(t, Config{URL: s.url()})
+	if _, err := knows.Revocations(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := knows.Revoke(t.Context(), broker.Revocation{User: "ada", Before: time.Now(), Until: time.Now().Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	s.do("flushall")
+	for i, r := range []*rig{knows, fresh, knows} {
+		if got, err := r.Revocations(t.Context()); err != nil || len(got) != 1 || got[0].User != "ada" {
+			t.Errorf("reading %d: %v, %v", i, got, err)
+		}
+	}
+}
+
 func TestRevocationsThatAreTheSameAreNotSent(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
