@@ -3,6 +3,9 @@ package deploytest
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,7 +24,7 @@ func TestBalancers(t *testing.T) {
 			t.Parallel()
 			program(t, name)
 			f := newTopology(t)
-			f.redis()
+			redis := f.redis()
 			f.startGateways()
 			balancer, addr := start(f)
 			c := newCrowd(t, addr, people)
@@ -30,6 +33,10 @@ func TestBalancers(t *testing.T) {
 			}
 			f.spread()
 			f.sawAddresses()
+			if name == "haproxy" {
+				f.withoutRedis(c, redis, addr)
+				f.byHand()
+			}
 			f.drained(c)
 			f.stoodStill(c)
 			c.hasAll()
@@ -70,6 +77,71 @@ func (f *topology) sawAddresses() {
 		}
 		return nil
 	})
+}
+
+// withoutRedis: no gateway is ready, so nobody new is taken, and everybody stays who
+// is there.
+func (f *topology) withoutRedis(c *crowd, redis *process, addr string) {
+	f.t.Helper()
+	before := c.returned()
+	redis.signal(syscall.SIGSTOP)
+	eventually(f.t, "a new client is refused", func() error {
+		status, header, err := upgrade(addr)
+		if err == nil && status != http.StatusServiceUnavailable {
+			err = fmt.Errorf("%d %v", status, header)
+		}
+		return err
+	})
+	redis.signal(syscall.SIGCONT)
+	eventually(f.t, "a new client is taken", func() error {
+		status, header, err := upgrade(addr)
+		if err == nil && status != http.StatusSwitchingProtocols {
+			err = fmt.Errorf("%d %v", status, header)
+		}
+		return err
+	})
+	for i := range f.gateways {
+		f.ready(i)
+	}
+	c.more(10)
+	c.hasAll()
+	if n := c.returned() - before; n > 0 {
+		f.t.Errorf("%d connections were cut while Redis was away", n)
+	}
+}
+
+// upgrade asks for a WebSocket and returns what the answer is.
+func upgrade(addr string) (int, http.Header, error) {
+	r, err := http.NewRequest(http.MethodGet, "http://"+addr+"/ws", nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	for name, value := range map[string]string{"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="} {
+		r.Header.Set(name, value)
+	}
+	response, err := web.Do(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	response.Body.Close()
+	return response.StatusCode, response.Header, nil
+}
+
+// byHand: an operator takes a gateway out and back by HAProxy's own means.
+func (f *topology) byHand() {
+	f.t.Helper()
+	for _, tt := range []struct{ state, status string }{{"drain", "DRAIN"}, {"ready", "UP"}} {
+		conn, err := net.Dial("tcp", f.at["haproxy:8405"])
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		_, _ = fmt.Fprintf(conn, "set server gateways/gateway3 state %s; show stat gateways 4 -1\n", tt.state)
+		answer, err := io.ReadAll(conn)
+		conn.Close()
+		if err != nil || !strings.Contains(string(answer), ","+tt.status+",") {
+			f.t.Errorf("gateway3 set to %s: %v, %s", tt.state, err, answer)
+		}
+	}
 }
 
 // drained: a gateway is told to end, as an upgrade does, and another takes its place.

@@ -118,7 +118,7 @@ func port(addr string) string {
 }
 
 // redis starts the service as its command does.
-func (f *topology) redis() {
+func (f *topology) redis() *process {
 	f.t.Helper()
 	users := exec.Command("sh", root+"/deploy/redis/users.sh", root+"/deploy/redis/users.template")
 	users.Env = append(os.Environ(), f.environment("redis")...)
@@ -134,6 +134,7 @@ func (f *topology) redis() {
 	p := newProcess(f.t, "redis", nil, program(f.t, "redis-server"), config, "--bind", "127.0.0.1", "--port", port(f.at["redis:6379"]))
 	p.start()
 	p.listens(f.at["redis:6379"])
+	return p
 }
 
 // startGateways starts the three with the environment of their services.
