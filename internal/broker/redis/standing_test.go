@@ -131,6 +131,39 @@ func TestAnOutageOfRedisIsNobodysDeath(t *testing.T) {
 	}
 }
 
+// Who asks for a name may be the first that Redis hears when it is back.
+func TestAnOutageOfRedisTakesNobodysName(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	r := newRig(t, Config{URL: s.url()})
+	claim := func(gateway, name string) bool {
+		t.Helper()
+		ok, err := r.ClaimName(t.Context(), broker.NameClaim{Name: name, Connection: gateway, Gateway: gateway})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	for _, gateway := range []string{"one", "two", "dead"} {
+		r.stands(gateway, 10*time.Second)
+		if !claim(gateway, gateway) {
+			t.Fatal("a free name is not given")
+		}
+	}
+	now := time.Now().UnixMilli()
+	s.do("hset", "fanfare:fleet:records", "@", now-60_000)
+	s.do("zadd", "fanfare:fleet:leases", now-55_000, "one/0", now-55_000, "two/0", now-61_000, "dead/0")
+	if claim("one", "two") {
+		t.Error("a name is taken from a gateway that had no time to come back")
+	}
+	if !claim("one", "dead") {
+		t.Error("the name of a gateway that had died before is not free")
+	}
+	if !r.stands("two", 10*time.Second) || claim("one", "two") {
+		t.Error("what a gateway said that is back does not stand")
+	}
+}
+
 func TestWhatAGatewaySaysIsNotTakenBackWhileItLives(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)

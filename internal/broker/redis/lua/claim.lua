@@ -11,6 +11,7 @@ own(names, 'hash')
 own(released, 'zset')
 own(KEYS[5], 'set')
 local now = clock()
+alive(leases, KEYS[2], now) -- it may be the first to come after an outage
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', released, '-inf', digits(now), 'LIMIT', 0, 16)) do
   local free = named(names, gone)
   if free and free > 0 and free <= now then
