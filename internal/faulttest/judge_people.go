@@ -71,18 +71,18 @@ func judgeNames(c claims, h harm, end time.Duration) (found []violation) {
 				until = min(until, b.to)
 			}
 			if b.from < until && b.claimant != a.claimant && !h.excuses(a.gateway, b.from, until) && !h.excuses(b.gateway, b.from, until) {
-				add("claimant %d had it from %s to %s, and claimant %d from %s on", a.claimant, a.from, ends, b.claimant, b.from)
+				add("claimant %d had it from %s to %s, and claimant %d from %s on", a.claimant, ms(a.from), ms(ends), b.claimant, ms(b.from))
 			}
 		}
 		if a.to == 0 || a.told {
 			if a.told && !(h.lapses && h.touches(a.gateway)) {
-				add("claimant %d lost it at %s, though nothing was lost", a.claimant, a.to)
+				add("claimant %d lost it at %s, though nothing was lost", a.claimant, ms(a.to))
 			}
 			continue
 		}
 		for _, at := range c.taken[a.claimant] {
 			if at > a.to && at < a.to+surely && !h.excuses(a.gateway, a.to, a.to) {
-				add("claimant %d came back with its key %s after its connection's end, and another had it", a.claimant, at-a.to)
+				add("claimant %d came back with its key %s after its connection's end, and another had it", a.claimant, ms(at-a.to))
 			}
 		}
 	}
@@ -96,14 +96,14 @@ func judgeFreed(c claims, died int, at time.Duration) (found []violation) {
 			return nil
 		}
 	}
-	return []violation{{doubled, fmt.Sprintf("%s: nobody had it within %s of its gateway's death at %s", c.name, freeIn, at)}}
+	return []violation{{doubled, fmt.Sprintf("%s: nobody had it within %s of its gateway's death at %s", c.name, freeIn, ms(at))}}
 }
 
 // judgeBearer holds what a bearer saw against the revocation, which was answered at
 // revoked; 0: never.
 func judgeBearer(b *bearer, revoked time.Duration, h harm, end time.Duration) (found []violation) {
 	add := func(format string, args ...any) {
-		found = append(found, violation{unrevoked, fmt.Sprintf("%s: revoked %s the fault at %s: ", b.gateway.name, b.kind, revoked) + fmt.Sprintf(format, args...)})
+		found = append(found, violation{unrevoked, fmt.Sprintf("%s: revoked %s the fault at %s: ", b.gateway.name, b.kind, ms(revoked)) + fmt.Sprintf(format, args...)})
 	}
 	if revoked == 0 {
 		add("no gateway took it")
@@ -120,15 +120,15 @@ func judgeBearer(b *bearer, revoked time.Duration, h harm, end time.Duration) (f
 	for _, v := range b.visits {
 		switch {
 		case v.from > due:
-			add("let in at %s", v.from)
+			add("let in at %s", ms(v.from))
 		case restarted && v.from >= back && back > revoked:
-			add("let in at %s by a gateway that was started since", v.from)
+			add("let in at %s by a gateway that was started since", ms(v.from))
 		case v.to == 0 && end > due:
-			add("who came at %s is still there", v.from)
+			add("who came at %s is still there", ms(v.from))
 		case v.to > due:
-			add("who came at %s was there until %s", v.from, v.to)
+			add("who came at %s was there until %s", ms(v.from), ms(v.to))
 		case v.to > revoked && v.code != protocol.CloseToken && !(h.touches(b.gateway.addr) && v.to >= h.from && v.to <= h.to):
-			add("closed at %s with %d", v.to, v.code)
+			add("closed at %s with %d", ms(v.to), v.code)
 		}
 	}
 	if n := len(b.refused); n == 0 || !b.denied {
@@ -136,3 +136,5 @@ func judgeBearer(b *bearer, revoked time.Duration, h harm, end time.Duration) (f
 	}
 	return found
 }
+
+func ms(d time.Duration) time.Duration { return d.Round(time.Millisecond) }

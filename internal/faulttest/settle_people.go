@@ -14,15 +14,20 @@ func (w *world) allReady() bool {
 // then has a token revoked, by the first gateway that takes it: then nobody is there
 // by any that was. It runs beside the rest of settle.
 func (w *world) settlePeople(ctx context.Context, first int) (wrong []violation) {
-	wrong = append(wrong, w.agreed("the fault", w.agree(ctx, w.faultEnd, w.gateways))...)
-	_ = until(honestIn, "all gateways are ready", w.allReady)
-	if err := until(freeIn, "every name has its holder", func() bool { return w.people.nameless() == "" }); err != nil {
-		wrong = append(wrong, violation{doubled, w.people.nameless() + " at the end"})
+	if !w.fault.spoils {
+		wrong = append(wrong, w.agreed("the fault", w.agree(ctx, w.faultEnd, w.gateways))...)
+		if err := until(freeIn, "every name has its holder", func() bool { return w.people.nameless() == "" }); err != nil {
+			wrong = append(wrong, violation{doubled, w.people.nameless() + " at the end"})
+		}
 	}
+	_ = until(honestIn, "all gateways are ready", w.allReady)
 	w.people.revoke(ctx, afterFault, first)
 	_ = until(revokedIn+time.Second, "nobody is there by what was revoked", func() bool {
 		return w.people.out(beforeFault) && w.people.out(duringFault) && w.people.out(afterFault)
 	})
+	if w.fault.spoils {
+		return wrong
+	}
 	wrong = append(wrong, w.agreed("the end", w.agree(ctx, w.fleet.clock(), w.gateways))...)
 	for i, g := range w.gateways {
 		what, room := "", roomName(i*rooms/len(w.gateways))
@@ -55,6 +60,9 @@ func (w *world) judgePeople(r *result) (found []violation) {
 		r.tenures += len(c.tenures)
 	}
 	for _, x := range all {
+		if w.fault.spoils {
+			break
+		}
 		found = append(found, judgeNames(x, w.harm, w.end)...)
 	}
 	for _, c := range w.dead {

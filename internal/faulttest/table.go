@@ -23,7 +23,7 @@ var faults = []fault{
 	{name: "redis/readonly", backend: single, gateways: 3, inject: readOnly},
 	{name: "redis/relay-loss", backend: single, gateways: 3, short: true, inject: loseSome},
 	{name: "redis/late-answers", backend: single, gateways: 3, inject: lateAnswers},
-	{name: "redis/junk", loses: true, backend: single, gateways: 3, inject: junk},
+	{name: "redis/junk", loses: true, spoils: true, backend: single, gateways: 3, inject: junk},
 	{name: "redis/down-at-start", backend: single, gateways: 3, inject: downAtStart},
 
 	{name: "sentinel/failover", loses: true, backend: sentinel, gateways: 3, inject: failover},

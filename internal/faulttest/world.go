@@ -36,6 +36,9 @@ type fault struct {
 	rate     int  // messages per second in all; 0: 300
 	short    bool // of the short set
 	loses    bool // logs may be lost or rewound, so that resets are due
+	// spoils: others write to the keys of users, which is told to no gateway: their
+	// lists and names are then what they are.
+	spoils bool
 	// inject breaks something, waits and heals it; the fault is over when it
 	// returns. It may say in w.expected what readiness has to be.
 	inject func(*world) error

@@ -96,6 +96,8 @@ export interface Presence {
   joined: string[];
   left: string[];
   count: number;
+  /** True where others may have come or left: `members` tells who is there. */
+  incomplete?: boolean;
 }
 
 /** `recovered` is there only after a resumption: all that was missed follows. */
