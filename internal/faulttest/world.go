@@ -231,7 +231,7 @@ func (w *world) live(ctx context.Context) error {
 func (w *world) inject(ctx context.Context) error {
 	w.harm = harm{from: w.fleet.clock(), lapses: true, back: make(map[string]time.Duration)}
 	var revoking sync.WaitGroup
-	first := w.random.IntN(len(w.gateways))
+	first := int(w.seed % uint64(len(w.gateways))) // the fault has all of random
 	revoking.Go(func() {
 		if wait(ctx, revokeAfter) {
 			w.people.revoke(ctx, duringFault, first)
@@ -249,7 +249,7 @@ func (w *world) inject(ctx context.Context) error {
 // an error here: the judge finds it.
 func (w *world) settle(ctx context.Context) {
 	var people sync.WaitGroup
-	first := w.random.IntN(len(w.gateways))
+	first := int((w.seed + 1) % uint64(len(w.gateways)))
 	var wrong []violation
 	if w.people != nil {
 		people.Go(func() { wrong = w.settlePeople(ctx, first) })
