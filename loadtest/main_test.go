@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,9 +21,9 @@ import (
 )
 
 // TestMain lets the test binary be what the command starts of itself: an agent,
-// or the floor's server.
+// or the floor's server; and what a test kills, a whole generator.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && (os.Args[1] == "agent" || os.Args[1] == "floor") {
+	if len(os.Args) > 1 && slices.Contains([]string{"agent", "floor", "fanout"}, os.Args[1]) {
 		main()
 		return
 	}

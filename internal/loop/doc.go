@@ -73,6 +73,5 @@
 //
 // io_uring and writev: in a loop in C the one took a tenth off, in Go nothing that
 // stands out of the noise; the other is no better than a write of joined bytes,
-// which a log's run of frames is anyway. A smaller GOGC than 50: what it would save
-// is given back by then, and each handshake would pay for it.
+// which a log's run of frames is anyway.
 package loop
