@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fanfare-ws/fanfare/loadtest/internal/server"
 )
 
 // children are the processes that a process has started.
@@ -43,7 +45,7 @@ func TestAGatewayEndsWithAKilledGenerator(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self, "fanout", "--start", gatewayBinary(t), "--members", "5", "--duration", "10m", "--quiet")
+	cmd := exec.Command(self, "fanout", "--start", gatewayBinary(t), "--members", "100", "--duration", "10m", "--quiet")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -55,14 +57,19 @@ func TestAGatewayEndsWithAKilledGenerator(t *testing.T) {
 		}
 	}()
 	gateway := 0
-	eventually(t, "a gateway is started", func() bool {
+	// Not before it has told that it is ready: that it could not would end it too.
+	eventually(t, "a gateway has the members", func() bool {
 		for _, pid := range children(cmd.Process.Pid) {
 			name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 			if strings.TrimSpace(string(name)) == "fanfare" {
 				gateway = pid
 			}
 		}
-		return gateway != 0
+		if gateway == 0 {
+			return false
+		}
+		u, err := server.Process(gateway)
+		return err == nil && u.Descriptors >= 100
 	})
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
