@@ -123,6 +123,22 @@ test("without filling a slow loop is told of its gap", async (t) => {
   }
 });
 
+test("a gap is told and not filled any more where too much waits behind it", async (t) => {
+  const { room, socket } = inLobby(t);
+  const heard = [];
+  room.on("gap", ({ from, to }) => heard.push(-from, -to));
+  room.on("message", ({ seq }) => heard.push(seq));
+  socket.reply({ type: "gap", payload: { room: "lobby", epoch: "e1", from: 6, to: 7, reason: "slow_consumer" } });
+  for (let seq = 8; seq < 8 + 4096; seq++) socket.message(seq);
+  assert.deepEqual(heard, []);
+  socket.message(4104);
+  assert.deepEqual(heard.slice(0, 3), [-6, -7, 8]);
+  assert.equal(heard.length, 2 + 4097);
+  socket.answer("history", "history", { room: "lobby", epoch: "e1", messages: [message(6), message(7)], first: 1, last: 4104 });
+  await settle();
+  assert.equal(heard.length, 2 + 4097);
+});
+
 test("join resolves with the first joined, and rejects with the refusal", async (t) => {
   const { client, sockets } = start(t);
   const [good, bad] = [client.room("good").join({ last: 2 }), client.room("bad").join()];
