@@ -13,6 +13,9 @@ SEEDS   ?= 3
 # go test -bench . ./internal/gatewaybench and ./internal/api.
 MICRO = auth frame gateway loop poll protocol room broker/memory broker/redis
 
+# A result says which commit it is of, where this is a repository.
+VCS = $(shell git rev-parse --git-dir >/dev/null 2>&1 && echo true || echo false)
+
 GOFMT = $(shell $(GO) env GOROOT)/bin/gofmt
 
 .DEFAULT_GOAL := help
@@ -38,8 +41,8 @@ ci: deps fmt vet staticcheck tidy imports race portable secure fuzz cross chart 
 
 bench: ## run the micro-benchmarks and measure all that a gateway is held to: loadtest/results has it
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime 50ms $(addprefix ./internal/,$(MICRO)) ./loadtest/internal/account
-	$(GO) build -buildvcs=auto -o bin/fanfare ./cmd/fanfare
-	$(GO) build -buildvcs=auto -o bin/loadtest ./loadtest
+	$(GO) build -buildvcs=$(VCS) -o bin/fanfare ./cmd/fanfare
+	$(GO) build -buildvcs=$(VCS) -o bin/loadtest ./loadtest
 	@mkdir -p loadtest/results
 	bin/loadtest bar --start bin/fanfare --out loadtest/results --page README.md
 
