@@ -45,12 +45,6 @@ func (m *members) add(fd int) error {
 	return m.poller.Add(fd, poll.NewToken(uint32(fd), 0))
 }
 
-// read reads what has come and returns how many bytes.
-func (m *members) read() (bytes int, err error) {
-	err = m.each(func(b []byte) { bytes += len(b) })
-	return bytes, err
-}
-
 // each reads what has come, a piece for each member that has any. It does not
 // wait: a reader that sleeps makes the writer dearer by its wake-ups.
 func (m *members) each(take func(read []byte)) error {
