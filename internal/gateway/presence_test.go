@@ -216,7 +216,8 @@ func TestAMemberThatDoesNotReadGetsTheNewestCount(t *testing.T) {
 	s := run(t, listed, func(c *setup) { c.slow(0, 10, 0) })
 	c := s.connect(dialing{small: true})
 	c.join("r", watching)
-	last := s.storeN("r", 600, 30<<10) // the socket is full
+	last := s.storeN("r", 600, 30<<10)
+	until(t, "the socket is full", func() bool { return s.metric(`fanfare_dropped_frames_total{policy="drop",stage="queue"}`) > 0 })
 	names := make([]string, 500)
 	for n := range names {
 		names[n] = fmt.Sprint(strings.Repeat("n", 50), n)
