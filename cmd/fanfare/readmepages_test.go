@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,6 +14,8 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
+
+	"github.com/fanfare-ws/fanfare/internal/chromiumtest"
 )
 
 // TestTheReadmesPagesWork opens the pages of the README's examples in a browser,
@@ -93,21 +94,7 @@ type tab struct {
 
 func startBrowser(t *testing.T) *tab {
 	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("no chromium: make deps installs it")
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()),
-		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.Flag("disable-background-networking", true),
-		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true))
-	allocator, cancel := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(cancel)
-	ctx, cancel := context.WithTimeout(allocator, 3*time.Minute)
-	t.Cleanup(cancel)
-	return (&tab{t: t, ctx: ctx}).another()
+	return &tab{t: t, ctx: chromiumtest.Start(t)}
 }
 
 // another is one more tab of the browser.

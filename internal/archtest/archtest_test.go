@@ -76,7 +76,7 @@ var edges = map[string][]string{
 	"loadtest/internal/latency": {},
 	"loadtest/internal/plan":    {},
 	"loadtest/internal/result":  {"loadtest/internal/account", "loadtest/internal/latency", "loadtest/internal/plan"},
-	"loadtest/internal/report":  {"loadtest/internal/latency", "loadtest/internal/result"},
+	"loadtest/internal/report":  {"internal/chromiumtest", "loadtest/internal/latency", "loadtest/internal/result"},
 	"loadtest/internal/server":  {"loadtest/internal/result"},
 	"loadtest/internal/swarm": {
 		"internal/frame", "internal/poll", "internal/protocol",
@@ -88,10 +88,11 @@ var edges = map[string][]string{
 	// Tests alone: a gateway that breaks promises.
 	"loadtest/internal/faulty": {"internal/protocol"},
 
-	"internal/archtest":    {},
-	"internal/certtest":    {},
-	"internal/deploytest":  {},
-	"internal/foreigntest": {},
+	"internal/archtest":     {},
+	"internal/certtest":     {},
+	"internal/chromiumtest": {},
+	"internal/deploytest":   {},
+	"internal/foreigntest":  {},
 	// Tests alone: clients that speak the protocol, and what they are held to.
 	"internal/faulttest":    {"internal/frame", "internal/protocol"},
 	"internal/gatewaybench": {},
@@ -102,8 +103,8 @@ var edges = map[string][]string{
 // instead of fakes of them.
 var testEdges = map[string][]string{
 	// The whole service, as clients and operators meet it.
-	"cmd/fanfare":              {"internal/certtest", "internal/foreigntest", "internal/protocol", "internal/frame"},
-	"internal/foreigntest":     {"internal/certtest", "internal/gateway", "internal/broker/memory", "internal/client", "internal/webclient", "internal/metrics", "internal/room"},
+	"cmd/fanfare":              {"internal/certtest", "internal/chromiumtest", "internal/foreigntest", "internal/protocol", "internal/frame"},
+	"internal/foreigntest":     {"internal/certtest", "internal/chromiumtest", "internal/gateway", "internal/broker/memory", "internal/client", "internal/webclient", "internal/metrics", "internal/room"},
 	"internal/protocol/schema": {"internal/protocol"},
 	// A broker passes the contract of all brokers.
 	"internal/broker/memory":    {"internal/broker/brokertest"},
@@ -115,7 +116,7 @@ var testEdges = map[string][]string{
 	"internal/deploytest":   {"internal/client"},
 	"internal/gatewaybench": {"internal/certtest", "internal/frame", "internal/poll", "internal/protocol"},
 	// The calls, before a whole gateway.
-	"internal/api":  {"internal/broker/memory", "internal/room"},
+	"internal/api":  {"internal/chromiumtest", "internal/broker/memory", "internal/room"},
 	"internal/loop": {"internal/certtest"},
 	// A gateway needs a broker and a client to be a gateway.
 	"internal/gateway": {"internal/certtest", "internal/broker/memory", "internal/client", "internal/foreigntest"},
@@ -247,7 +248,7 @@ func TestOnlyTheCommandReadsTheEnvironment(t *testing.T) {
 			for _, call := range environmentCalls(t, filepath.Join(p.Dir, file), nil) {
 				readers++
 				// What only tests use may ask whether it runs in CI, and start processes.
-				if name := p.name(); name != "cmd/fanfare" && name != "internal/foreigntest" && name != "internal/faulttest" {
+				if name := p.name(); name != "cmd/fanfare" && name != "internal/foreigntest" && name != "internal/faulttest" && name != "internal/chromiumtest" {
 					t.Errorf("%s: %s", name, call)
 				}
 			}

@@ -14,27 +14,12 @@ import (
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"github.com/fanfare-ws/fanfare/internal/chromiumtest"
 )
 
 // pageTimeout bounds each thing that a page is to do; reconnecting by back-off is the longest.
 const pageTimeout = 30 * time.Second
-
-// newBrowser runs one Chromium for the test. The context is that of its first tab.
-func newBrowser(t *testing.T) context.Context {
-	t.Helper()
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(needProgram(t, "chromium")),
-		chromedp.UserDataDir(t.TempDir()), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.Flag("disable-quic", true),
-		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("disable-sync", true))
-	allocator, cancel := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(cancel)
-	ctx, cancel := chromedp.NewContext(allocator)
-	t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("start chromium: %v", err)
-	}
-	return ctx
-}
 
 // page is one tab with the demo page open, in a browser context of its own: another person's browser.
 type page struct {
@@ -167,7 +152,7 @@ func (c *console) expectQuiet(t *testing.T, gatewayWasAway bool) {
 }
 
 func TestTwoBrowsersChatAndComeBack(t *testing.T) {
-	browser := newBrowser(t)
+	browser := chromiumtest.Start(t)
 	g := start(t)
 	ann, ben := openPage(t, browser, "http://"+g.addr+"/"), openPage(t, browser, "http://"+g.addr+"/#lobby")
 	ann.call(t, "Ann")
@@ -201,7 +186,7 @@ func TestTwoBrowsersChatAndComeBack(t *testing.T) {
 }
 
 func TestPageKeepsRoomsApartAndBringsHistory(t *testing.T) {
-	browser := newBrowser(t)
+	browser := chromiumtest.Start(t)
 	g := start(t)
 	url := "http://" + g.addr + "/"
 	ann := openPage(t, browser, url+"#garden")
@@ -234,7 +219,7 @@ func TestPageKeepsRoomsApartAndBringsHistory(t *testing.T) {
 // TestPageFitsItsWindow takes pictures of the page (kept with go test -artifacts) and fails where it is wider than its
 // window or the composer is out of sight.
 func TestPageFitsItsWindow(t *testing.T) {
-	browser := newBrowser(t)
+	browser := chromiumtest.Start(t)
 	g := start(t)
 	ann, ben := openPage(t, browser, "http://"+g.addr+"/#lobby"), openPage(t, browser, "http://"+g.addr+"/#lobby")
 	ann.call(t, "Ann")

@@ -19,6 +19,8 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 	"github.com/coder/websocket"
+
+	"github.com/fanfare-ws/fanfare/internal/chromiumtest"
 )
 
 // offline is for how long isOffline is: a minute is a minute of CI.
@@ -167,7 +169,7 @@ func (p *page) heardAll(t *testing.T, count int, gaps bool) {
 // TestFanfareJSInABrowser puts fanfare.js, as a gateway serves it, through what happens to a page; each time every
 // message is checked.
 func TestFanfareJSInABrowser(t *testing.T) {
-	browser := newBrowser(t)
+	browser := chromiumtest.Start(t)
 	for name, test := range map[string]func(*testing.T, context.Context){
 		"a reloaded page resumes":                  reloads,
 		"a page outlives its gateway":              outlivesItsGateway,

@@ -12,6 +12,8 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"github.com/fanfare-ws/fanfare/internal/chromiumtest"
 )
 
 const noticeText = `[...document.querySelectorAll(".log:not([hidden]) .notice%s")].map((e) => e.textContent).join("; ")`
@@ -23,7 +25,7 @@ func TestDemoShowsWhatHappens(t *testing.T) {
 	axe := filepath.Join("node_modules", "axe-core", "axe.min.js")
 	_, err := os.Stat(axe)
 	need(t, "npm's axe-core in internal/foreigntest/node_modules", err == nil)
-	browser := newBrowser(t)
+	browser := chromiumtest.Start(t)
 	g := start(t)
 	ann, ben := openPage(t, browser, g.url("http")+"/"), openPage(t, browser, g.url("http")+"/")
 	for _, p := range []*page{ann, ben} {

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/fanfare-ws/fanfare/internal/chromiumtest"
 )
 
 // cutter passes connections on to an address until they are cut.
@@ -104,7 +106,7 @@ func has(joined string, data ...string) string {
 // A browser's EventSource comes back by itself, says where it was, and goes on
 // there: after its connection was cut, and to a gateway that has begun anew.
 func TestAnEventSourceResumes(t *testing.T) {
-	browser := newBrowser(t)
+	browser := chromiumtest.Start(t)
 	g := start(t)
 	c := newCutter(t, g.addr)
 	g.publish(t, "news/world", `"one"`)

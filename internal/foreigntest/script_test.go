@@ -88,6 +88,7 @@ func TestCurlByTLS(t *testing.T) {
 // are no part of CI.
 func TestFanfareJSRunsUnchanged(t *testing.T) {
 	script := filepath.Join("testdata", "clientjs.mjs")
+	node := needNodeWS(t)
 	g := start(t)
 	run := func(t *testing.T, environment string, args ...string) {
 		ctx, cancel := context.WithTimeout(t.Context(), scriptTimeout)
@@ -98,7 +99,6 @@ func TestFanfareJSRunsUnchanged(t *testing.T) {
 			t.Errorf("%s: %v\n%s", args[0], err, out)
 		}
 	}
-	node := needNodeWS(t)
 	t.Run("node", func(t *testing.T) { run(t, "", node, "--test") })
 	t.Run("node with ws", func(t *testing.T) { run(t, "FANFARE_WS=1", node, "--test") })
 	for _, other := range [][]string{{"deno", "run", "--no-config", "--allow-env", "--allow-net"}, {"bun", "run"}} {

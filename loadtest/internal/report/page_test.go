@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -20,6 +19,7 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
+	"github.com/fanfare-ws/fanfare/internal/chromiumtest"
 	"github.com/fanfare-ws/fanfare/loadtest/internal/account"
 	"github.com/fanfare-ws/fanfare/loadtest/internal/latency"
 	"github.com/fanfare-ws/fanfare/loadtest/internal/plan"
@@ -122,7 +122,7 @@ func TestThePageDrawsEverythingInABrowser(t *testing.T) {
 	if err := os.WriteFile(file, []byte(page(t, storm())), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ctx := browser(t)
+	ctx := chromiumtest.Start(t)
 	trouble := watch(t, ctx)
 	for _, look := range []struct {
 		name          string
@@ -198,30 +198,6 @@ func keep(t *testing.T, ctx context.Context, name string) {
 	if err != nil {
 		t.Error(err)
 	}
-}
-
-func browser(t *testing.T) context.Context {
-	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("no chromium: make deps installs it")
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()),
-		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.Flag("disable-background-networking", true),
-		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true))
-	allocator, cancel := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(cancel)
-	ctx, cancel := chromedp.NewContext(allocator)
-	t.Cleanup(cancel)
-	ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
-	t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("start chromium: %v", err)
-	}
-	return ctx
 }
 
 // watch collects what a page fetches, and what it complains of.
