@@ -126,6 +126,37 @@ func TestStreamsAreRefusedAsWebSocketsAre(t *testing.T) {
 	}
 }
 
+// Waiting lets in who came too often, and nobody who has all that one may have.
+func TestAStreamOverALimitSaysWhich(t *testing.T) {
+	for code, limits := range map[protocol.Code]gateway.Usage{
+		protocol.LimitExceeded: {Connections: 1},
+		protocol.RateLimited:   {ConnectsPerSecond: 1},
+	} {
+		i := newIssuer(t)
+		s := runGateway(t, func(c *gateway.Config) {
+			c.Auth = gateway.Auth{Verifier: i.verifier, Required: true}
+			c.Limits.User = limits
+		})
+		bearer := "Authorization: Bearer " + i.token(auth.Claims{Subject: "ada", Rooms: map[string][]string{"mine": {"join"}}})
+		var last answer
+		for range 20 {
+			res := s.ask("GET", "/rooms/mine/events", false, bearer)
+			if last = (answer{res.StatusCode, res.Header, ""}); last.status == 200 {
+				continue
+			}
+			body, err := io.ReadAll(res.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			last.body = string(body)
+			break
+		}
+		if p := last.problem(t); p.Status != 429 || p.Code != code {
+			t.Errorf("%d %s, want 429 %s", p.Status, last.body, code)
+		}
+	}
+}
+
 // A page of an allowed origin may send its token in a header; its browser asks
 // first, without the token.
 func TestABrowserMayAskWhetherAPageMayAsk(t *testing.T) {

@@ -111,7 +111,8 @@ func (c *inside) handshake(r *http.Request) *problem {
 	return nil
 }
 
-// codes are those of section 2 for what a handshake is refused with.
+// codes are those of section 2 for what a handshake is refused with. Too many is
+// limit_exceeded where the gateway says so.
 var codes = map[int]protocol.Code{
 	http.StatusBadRequest:      protocol.InvalidRequest,
 	http.StatusUnauthorized:    protocol.Unauthorized,
@@ -129,6 +130,9 @@ func refusedInside(answer *http.Response) *problem {
 	code, ok := codes[answer.StatusCode]
 	if err != nil || !ok {
 		return unavailable(body.Error.Message)
+	}
+	if body.Error.Code == string(protocol.LimitExceeded) {
+		code = protocol.LimitExceeded
 	}
 	p := &problem{status: answer.StatusCode, code: code, detail: body.Error.Message}
 	if seconds, err := strconv.Atoi(answer.Header.Get("Retry-After")); err == nil {
