@@ -126,14 +126,11 @@ func Pair(buffer int) (a, b int, err error) {
 // then a FIN.
 func CloseWrite(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) }
 
-// Close closes fd; what was written still goes out.
-func Close(fd int) error { return unix.Close(fd) }
-
 // Reset closes fd at once: what the peer has not taken is thrown away with the
 // kernel's memory for it, and the peer sees a reset.
 func Reset(fd int) error {
 	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-	return unix.Close(fd)
+	return Close(fd)
 }
 
 // Duplicate returns another descriptor of what fd is one of.

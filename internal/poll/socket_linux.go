@@ -48,3 +48,14 @@ func Write(fd int, b []byte) (int, error) {
 		}
 	}
 }
+
+// Close closes fd, a socket; what was written still goes out. One system call, as
+// Read: one that enters the scheduler has the runtime look every 20 µs whether it
+// hangs, which was 9 % of a gateway's processor time while clients came and went.
+func Close(fd int) error {
+	// Whatever it says, the descriptor is free (close(2)).
+	if _, _, errno := unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0); errno != 0 {
+		return errno
+	}
+	return nil
+}

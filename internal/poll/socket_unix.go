@@ -39,3 +39,6 @@ func retry(call func() (int, error)) (int, error) {
 		}
 	}
 }
+
+// Close closes fd; what was written still goes out.
+func Close(fd int) error { return unix.Close(fd) }
