@@ -1,14 +1,15 @@
 // Package frame turns bytes into WebSocket events and back: the HTTP request
 // head and its answer, the incremental frame reader, compiled outbound frames,
 // permessage-deflate and close codes. It stands on github.com/gobwas/ws for
-// what that library does well (the opening handshake's answer, opcodes, masking)
-// and does itself what an event loop needs and that library leaves to callers:
+// what that library does well (opcodes, masking) and does itself what an event
+// loop needs and that library leaves to callers:
 //
 //   - ws.Upgrader pulls from a reader without a limit, loses what lies behind
 //     the head, takes two Hosts, NULs and keys that are not base64, refuses a
 //     Connection list on two lines, answers an extension offer that it cannot
-//     parse with 500 and garbage with nothing. So [ParseHead] and [Upgrade]
-//     judge the whole head first; the Upgrader sees only what it gets right.
+//     parse with 500 and garbage with nothing. [ParseHead] and [ReadHandshake]
+//     judge the whole head; what [Handshake.Accept] answers is what the Upgrader
+//     would, byte for byte.
 //   - wsutil's readers block until a message is whole. [Reader] takes whatever
 //     bytes there are.
 //   - ws.CheckHeader knows no length limit, no minimal length forms and, with an

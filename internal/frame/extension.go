@@ -1,6 +1,9 @@
 package frame
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 const (
 	deflateName   = "permessage-deflate"
@@ -12,8 +15,11 @@ const (
 // know is declined, which is no failure; a field that RFC 6455 section 9.1 does
 // not allow is one, and then ok is false.
 func negotiateDeflate(r *Request) (answer string, ok bool) {
-	for _, value := range r.HeaderValues("Sec-WebSocket-Extensions") {
-		s := scanner{rest: value}
+	for _, f := range r.fields {
+		if !strings.EqualFold(f.name, "Sec-WebSocket-Extensions") {
+			continue
+		}
+		s := scanner{rest: f.value}
 		for !s.done() {
 			offer, ok := s.extension()
 			if !ok {
@@ -37,12 +43,10 @@ type extension struct {
 // that wants the server's smaller is declined. The client may use any window.
 func (e extension) accept() string {
 	answer := deflateAnswer
-	seen := make(map[string]bool, len(e.parameters))
-	for _, p := range e.parameters {
-		if seen[p.name] {
+	for i, p := range e.parameters {
+		if slices.ContainsFunc(e.parameters[:i], func(q field) bool { return q.name == p.name }) {
 			return ""
 		}
-		seen[p.name] = true
 		valid := false
 		switch p.name {
 		case "server_no_context_takeover", "client_no_context_takeover":

@@ -10,7 +10,7 @@ import (
 func parseLines(t testing.TB, lines ...string) *Request {
 	t.Helper()
 	head := "GET /ws HTTP/1.1\r\nHost: a\r\n" + strings.Join(append(lines, "\r\n"), "\r\n")
-	r, refusal := ParseHead([]byte(head), HeadLimits{})
+	r, refusal := parseHead([]byte(head), HeadLimits{})
 	if refusal != nil {
 		t.Fatal(refusal)
 	}

@@ -37,43 +37,42 @@ func HeadEnd(b []byte, from int) int {
 // last byte. It is as strict as RFC 9112 allows, for what two parsers read
 // differently is how requests are smuggled (section 11.2): CRLF only, no bare
 // CR, LF or control character, no space before a colon, no folding, one Host.
-// An upgrade must have no body. The Request does not keep head.
-func ParseHead(head []byte, limits HeadLimits) (*Request, *Refusal) {
+// An upgrade must have no body. r, which may be of an earlier head, does not keep
+// this one; it is of use only where nothing is refused.
+func ParseHead(r *Request, head []byte, limits HeadLimits) *Refusal {
 	if limits.Bytes > 0 && len(head) > limits.Bytes {
-		return nil, HeadTooLarge(limits)
+		return HeadTooLarge(limits)
 	}
 	line, rest, ok := cutLine(string(head))
 	if !ok {
-		return nil, malformed("a line does not end in CRLF")
+		return malformed("a line does not end in CRLF")
 	}
-	r := new(Request)
+	clear(r.fields)
+	*r = Request{fields: r.fields[:0]}
 	if refusal := r.parseRequestLine(line); refusal != nil {
-		return nil, refusal
+		return refusal
 	}
 	for {
 		if line, rest, ok = cutLine(rest); !ok {
-			return nil, malformed("a line does not end in CRLF")
+			return malformed("a line does not end in CRLF")
 		}
 		if line == "" {
 			break
 		}
 		if limits.Headers > 0 && len(r.fields) == limits.Headers {
-			return nil, tooManyHeaders(limits)
+			return tooManyHeaders(limits)
 		}
 		if refusal := r.parseField(line); refusal != nil {
-			return nil, refusal
+			return refusal
 		}
 	}
 	if rest != "" {
-		return nil, malformed("bytes behind the head")
+		return malformed("bytes behind the head")
 	}
 	if refusal := r.checkHost(); refusal != nil {
-		return nil, refusal
+		return refusal
 	}
-	if refusal := r.checkBody(); refusal != nil {
-		return nil, refusal
-	}
-	return r, nil
+	return r.checkBody()
 }
 
 func malformed(message string) *Refusal { return BadRequest(ReasonBadRequest, message) }
@@ -171,19 +170,19 @@ func (r *Request) parseField(line string) *Refusal {
 // checkHost is RFC 9112 section 3.2: exactly one valid Host, which HTTP/1.0 may
 // leave out.
 func (r *Request) checkHost() *Refusal {
-	hosts := r.HeaderValues("Host")
+	host, lines := r.only("Host")
 	switch {
-	case len(hosts) > 1:
+	case lines > 1:
 		return malformed("more than one Host")
-	case len(hosts) == 0 && r.minor > 0:
+	case lines == 0 && r.minor > 0:
 		return malformed("no Host")
-	case len(hosts) == 0:
+	case lines == 0:
 		return nil
-	case hosts[0] != "" && !validHost(hosts[0]):
+	case host != "" && !validHost(host):
 		return malformed("malformed Host")
 	}
 	if r.Host == "" {
-		r.Host = hosts[0]
+		r.Host = host
 	}
 	return nil
 }
@@ -214,6 +213,9 @@ func (r *Request) checkBody() *Refusal {
 // validHost reports whether host is a host of RFC 3986 and perhaps a port, no
 // user before an @ among it and nothing percent-encoded.
 func validHost(host string) bool {
+	if isPlainHost(host) {
+		return true
+	}
 	for i := range len(host) {
 		if c := host[i]; !isAlphanumeric(c) && strings.IndexByte("-._~!$&'()*+,;=:[]", c) < 0 {
 			return false
@@ -221,6 +223,23 @@ func validHost(host string) bool {
 	}
 	_, err := url.Parse("//" + host)
 	return err == nil && host != ""
+}
+
+// isPlainHost reports whether host is made as nearly every one is, which need not
+// be parsed: a name or an IPv4 address, and perhaps a port.
+func isPlainHost(host string) bool {
+	name, port, _ := strings.Cut(host, ":")
+	for i := range len(name) {
+		if c := name[i]; !isAlphanumeric(c) && c != '.' && c != '-' {
+			return false
+		}
+	}
+	for i := range len(port) {
+		if c := port[i]; c < '0' || c > '9' {
+			return false
+		}
+	}
+	return name != ""
 }
 
 // isToken reports whether s is a token (RFC 9110 section 5.6.2).

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -16,11 +17,19 @@ func head(lines ...string) string { return strings.Join(lines, "\r\n") + "\r\n\r
 
 func parse(tb testing.TB, head string) *Request {
 	tb.Helper()
-	r, refusal := ParseHead([]byte(head), testLimits)
+	r, refusal := parseHead([]byte(head), testLimits)
 	if refusal != nil {
 		tb.Fatalf("%q: %v", head, refusal)
 	}
 	return r
+}
+
+// parseHead is ParseHead with a Request that another head has been read into.
+func parseHead(input []byte, limits HeadLimits) (*Request, *Refusal) {
+	r := new(Request)
+	_ = ParseHead(r, []byte(head("POST http://other/path?query HTTP/1.1", "Host: other", "X: other", "Upgrade: websocket", "Content-Length: 1")), HeadLimits{})
+	refusal := ParseHead(r, input, limits)
+	return r, refusal
 }
 
 func TestHeadEndFindsTheBlankLineAcrossReads(t *testing.T) {
@@ -159,7 +168,7 @@ func TestParseHeadRefusesWhatIsMalformed(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, refusal := ParseHead([]byte(test.input), testLimits)
+			_, refusal := parseHead([]byte(test.input), testLimits)
 			if refusal == nil || refusal.Status != 400 || refusal.Reason != test.reason {
 				t.Fatalf("got %+v, want 400 %s", refusal, test.reason)
 			}
@@ -171,7 +180,7 @@ func TestParseHeadEnforcesItsLimits(t *testing.T) {
 	limits := HeadLimits{Bytes: 200, Headers: 3}
 	exact := head("GET / HTTP/1.1", "Host: a", "X: 1", "Y: ")
 	exact = exact[:len(exact)-4] + strings.Repeat("y", limits.Bytes-len(exact)) + "\r\n\r\n"
-	if _, refusal := ParseHead([]byte(exact), limits); refusal != nil {
+	if _, refusal := parseHead([]byte(exact), limits); refusal != nil {
 		t.Fatalf("at both limits: %v", refusal)
 	}
 	for name, test := range map[string]struct{ input, reason string }{
@@ -180,23 +189,48 @@ func TestParseHeadEnforcesItsLimits(t *testing.T) {
 		"headers": {head("GET / HTTP/1.1", "Host: a", "X: 1", "Y: 2", "Upgrade: websocket"), ReasonTooManyHeaders},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, refusal := ParseHead([]byte(test.input), limits)
+			_, refusal := parseHead([]byte(test.input), limits)
 			if refusal == nil || refusal.Status != 431 || refusal.Reason != test.reason {
 				t.Fatalf("got %+v, want 431 %s", refusal, test.reason)
 			}
 		})
 	}
-	if _, refusal := ParseHead([]byte(head("GET / HTTP/1.1", "Host: "+strings.Repeat("a", 1000))), HeadLimits{}); refusal != nil {
+	if _, refusal := parseHead([]byte(head("GET / HTTP/1.1", "Host: "+strings.Repeat("a", 1000))), HeadLimits{}); refusal != nil {
 		t.Fatalf("no limits: %v", refusal)
 	}
 }
 
 func TestParseHeadKeepsNothingOfItsInput(t *testing.T) {
 	input := []byte(head("GET /path HTTP/1.1", "Host: a", "X: value"))
-	r, _ := ParseHead(input, testLimits)
+	r, _ := parseHead(input, testLimits)
 	clear(input)
 	if r.Path != "/path" || r.Header("X") != "value" {
 		t.Fatal("the request changed with the buffer")
+	}
+}
+
+func TestAPlainHostIsOneThatParses(t *testing.T) {
+	hosts := []string{""}
+	for from := 0; len(hosts) < 8000; {
+		for _, h := range hosts[from:] {
+			from++
+			for _, c := range "a0.-:" {
+				hosts = append(hosts, h+string(c))
+			}
+		}
+	}
+	plain := 0
+	for _, host := range hosts {
+		if !isPlainHost(host) {
+			continue
+		}
+		plain++
+		if u, err := url.Parse("//" + host); err != nil || u.Host != host {
+			t.Fatalf("%q: %v, %v", host, u, err)
+		}
+	}
+	if plain == 0 {
+		t.Fatal("none is plain")
 	}
 }
 
@@ -277,7 +311,7 @@ func FuzzParseHead(f *testing.F) {
 			input = input[:end]
 		}
 		before := bytes.Clone(input)
-		r, refusal := ParseHead(input, testLimits)
+		r, refusal := parseHead(input, testLimits)
 		if !bytes.Equal(before, input) {
 			t.Fatal("the input was changed")
 		}
@@ -325,8 +359,9 @@ func compareWithNetHTTP(t *testing.T, input []byte, r *Request) {
 func BenchmarkParseHead(b *testing.B) {
 	input := []byte(head(handshake()...))
 	b.ReportAllocs()
+	var r Request
 	for b.Loop() {
-		if _, refusal := ParseHead(input, testLimits); refusal != nil {
+		if refusal := ParseHead(&r, input, testLimits); refusal != nil {
 			b.Fatal(refusal)
 		}
 	}

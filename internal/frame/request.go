@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Request is a parsed request head. Its strings are parts of one copy of the
-// head: clone what outlives the handshake.
+// Request is a parsed request head, until ParseHead is given it again. Its strings
+// are parts of one copy of the head: clone what outlives the handshake.
 type Request struct {
 	Method string
 	Path   string // decoded, otherwise as sent: not cleaned
@@ -41,9 +41,25 @@ func (r *Request) HeaderValues(name string) []string {
 	return values
 }
 
+// only returns the value of the first line of the header field, and how many lines
+// it has.
+func (r *Request) only(name string) (value string, lines int) {
+	for _, f := range r.fields {
+		if strings.EqualFold(f.name, name) {
+			if lines++; lines == 1 {
+				value = f.value
+			}
+		}
+	}
+	return value, lines
+}
+
 // QueryValues parses the query; a parameter that does not parse is refused with
 // 400.
 func (r *Request) QueryValues() (url.Values, *Refusal) {
+	if r.Query == "" {
+		return nil, nil
+	}
 	values, err := url.ParseQuery(r.Query)
 	if err != nil {
 		return nil, BadRequest(ReasonQuery, "a query parameter does not parse")
@@ -60,8 +76,11 @@ func (r *Request) Subprotocols() []string {
 }
 
 func (r *Request) subprotocols() (offered []string, ok bool) {
-	for _, value := range r.HeaderValues("Sec-WebSocket-Protocol") {
-		for element := range elements(value) {
+	for _, f := range r.fields {
+		if !strings.EqualFold(f.name, "Sec-WebSocket-Protocol") {
+			continue
+		}
+		for element, rest := cutElement(f.value); element != ""; element, rest = cutElement(rest) {
 			if !isToken(element) {
 				return nil, false
 			}
@@ -84,7 +103,7 @@ func (r *Request) lists(name, token string) bool {
 		if !strings.EqualFold(f.name, name) {
 			continue
 		}
-		for element := range elements(f.value) {
+		for element, rest := cutElement(f.value); element != ""; element, rest = cutElement(rest) {
 			if strings.EqualFold(element, token) {
 				return true
 			}
@@ -93,15 +112,12 @@ func (r *Request) lists(name, token string) bool {
 	return false
 }
 
-// elements yields the elements of a comma-separated field value, trimmed; empty
-// ones are skipped (RFC 9110 section 5.6.1.2).
-func elements(value string) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for element := range strings.SplitSeq(value, ",") {
-			element = strings.Trim(element, " \t")
-			if element != "" && !yield(element) {
-				return
-			}
-		}
+// cutElement cuts the first element off a comma-separated field value, trimmed;
+// empty ones are skipped (RFC 9110 section 5.6.1.2). None is left: "".
+func cutElement(list string) (element, rest string) {
+	for element == "" && list != "" {
+		element, list, _ = strings.Cut(list, ",")
+		element = strings.Trim(element, " \t")
 	}
+	return element, list
 }

@@ -1,14 +1,10 @@
 package frame
 
 import (
-	"bytes"
+	"crypto/sha1"
 	"encoding/base64"
-	"io"
 	"net/http"
 	"slices"
-	"strings"
-
-	"github.com/gobwas/ws"
 )
 
 // UpgradeOptions is what the gateway offers on an endpoint.
@@ -25,7 +21,7 @@ type UpgradeOptions struct {
 
 // Upgraded is an accepted handshake.
 type Upgraded struct {
-	Response []byte // the whole 101
+	Response []byte // the whole 101, behind what was there before
 	Deflate  bool   // permessage-deflate is in force
 }
 
@@ -51,8 +47,8 @@ func ReadHandshake(r *Request) (h Handshake, refusal *Refusal) {
 	return h, nil
 }
 
-// Accept makes the answer.
-func (h Handshake) Accept(o UpgradeOptions) Upgraded {
+// Accept makes the answer and appends it to dst.
+func (h Handshake) Accept(dst []byte, o UpgradeOptions) Upgraded {
 	a := answer{key: h.key}
 	if slices.Contains(h.offered, o.Subprotocol) {
 		a.subprotocol = o.Subprotocol
@@ -60,18 +56,14 @@ func (h Handshake) Accept(o UpgradeOptions) Upgraded {
 	if o.Deflate {
 		a.extension = h.extension
 	}
-	response, err := a.render()
-	if err != nil {
-		panic("frame: a handshake that was found to be right is refused: " + err.Error())
-	}
-	return Upgraded{Response: response, Deflate: a.extension != ""}
+	return Upgraded{Response: a.append(dst), Deflate: a.extension != ""}
 }
 
 // checkHandshake returns the client's key. The version comes before the key, so
 // that a client of another version learns which to speak.
 func checkHandshake(r *Request) (key string, refusal *Refusal) {
-	keys := r.HeaderValues("Sec-WebSocket-Key")
-	versions := r.HeaderValues("Sec-WebSocket-Version")
+	key, keys := r.only("Sec-WebSocket-Key")
+	version, versions := r.only("Sec-WebSocket-Version")
 	switch {
 	case r.Method != http.MethodGet:
 		return "", BadRequest(ReasonMethod, "the method of an upgrade must be GET")
@@ -83,42 +75,47 @@ func checkHandshake(r *Request) (key string, refusal *Refusal) {
 		return "", malformed("Upgrade must name websocket")
 	case !r.lists("Connection", "upgrade"):
 		return "", malformed("Connection must name upgrade")
-	case len(versions) != 1 || versions[0] == "":
+	case versions != 1 || version == "":
 		return "", malformed("there must be one Sec-WebSocket-Version")
-	case versions[0] != "13":
+	case version != "13":
 		return "", wrongVersion()
-	case len(keys) != 1 || !validKey(keys[0]):
+	case keys != 1 || !validKey(key):
 		return "", BadRequest(ReasonKey, "there must be one Sec-WebSocket-Key, base64 of 16 bytes")
 	}
-	return keys[0], nil
+	return key, nil
 }
 
+// keyLen is the length of 16 bytes in base64.
+const keyLen = 24
+
 func validKey(key string) bool {
-	nonce, err := base64.StdEncoding.DecodeString(key)
-	return err == nil && len(nonce) == 16
+	var nonce [keyLen / 4 * 3]byte
+	if len(key) != keyLen {
+		return false
+	}
+	n, err := base64.StdEncoding.Decode(nonce[:], []byte(key))
+	return err == nil && n == 16
 }
 
 // answer is what a handshake came to.
 type answer struct{ key, subprotocol, extension string }
 
-// render lets ws.Upgrader write the 101. It is given the handshake as
-// checkHandshake understood it, one short line for each thing it looks at: lists
-// over several lines, which it refuses, and what the client offers beside, which
-// it would choose from by rules of its own, never reach it.
-func (a answer) render() ([]byte, error) {
-	request := "GET / HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + a.key + "\r\n"
+// guid is what a key is joined with before it is hashed (RFC 6455 section 1.3).
+const guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+// append appends the 101 of RFC 6455 section 4.2.2. ws.Upgrader, which writes the
+// same, would have to be given the request once more to read: that was an eighth
+// of what memory a connection took from the heap, and 4 % of its processor time.
+func (a answer) append(dst []byte) []byte {
+	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
+	var joined [keyLen + len(guid)]byte
+	hash := sha1.Sum(append(append(joined[:0], a.key...), guid...))
+	dst = append(base64.StdEncoding.AppendEncode(dst, hash[:]), "\r\n"...)
 	if a.subprotocol != "" {
-		request += "Sec-WebSocket-Protocol: " + a.subprotocol + "\r\n"
+		dst = appendField(dst, "Sec-WebSocket-Protocol", a.subprotocol)
 	}
-	upgrader := ws.Upgrader{Protocol: func([]byte) bool { return true }}
 	if a.extension != "" {
-		upgrader.Header = ws.HandshakeHeaderString("Sec-WebSocket-Extensions: " + a.extension + "\r\n")
+		dst = appendField(dst, "Sec-WebSocket-Extensions", a.extension)
 	}
-	var response bytes.Buffer
-	_, err := upgrader.Upgrade(struct {
-		io.Reader
-		io.Writer
-	}{strings.NewReader(request + "\r\n"), &response})
-	return response.Bytes(), err
+	return append(dst, "\r\n"...)
 }

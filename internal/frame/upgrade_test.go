@@ -1,9 +1,13 @@
 package frame
 
 import (
+	"bytes"
+	"io"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gobwas/ws"
 )
 
 // handshake is RFC 6455 section 1.3's example, with more lines behind it.
@@ -26,7 +30,7 @@ func Upgrade(r *Request, o UpgradeOptions) (Upgraded, *Refusal) {
 	if refusal != nil {
 		return Upgraded{}, refusal
 	}
-	return h.Accept(o), nil
+	return h.Accept(nil, o), nil
 }
 
 func TestUpgradeAnswersTheExampleOfTheRFC(t *testing.T) {
@@ -38,6 +42,48 @@ func TestUpgradeAnswersTheExampleOfTheRFC(t *testing.T) {
 		"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
 	if string(up.Response) != want || up.Deflate {
 		t.Fatalf("got %q, deflate %v", up.Response, up.Deflate)
+	}
+}
+
+// byUpgrader is what ws.Upgrader answers to a handshake.
+func byUpgrader(t *testing.T, request, extension string) string {
+	t.Helper()
+	upgrader := ws.Upgrader{Protocol: func(p []byte) bool { return string(p) == testOptions.Subprotocol }}
+	if extension != "" {
+		upgrader.Header = ws.HandshakeHeaderString("Sec-WebSocket-Extensions: " + extension + "\r\n")
+	}
+	var response bytes.Buffer
+	if _, err := upgrader.Upgrade(struct {
+		io.Reader
+		io.Writer
+	}{strings.NewReader(request), &response}); err != nil {
+		t.Fatalf("%q: %v", request, err)
+	}
+	return response.String()
+}
+
+func TestUpgradeAnswersAsUpgraderDoes(t *testing.T) {
+	for _, key := range []string{"dGhlIHNhbXBsZSBub25jZQ==", "AAAAAAAAAAAAAAAAAAAAAA==", "/+/+/+/+/+/+/+/+/+/+/w=="} {
+		lines := replaced("Sec-WebSocket-Key", "Sec-WebSocket-Key: "+key)
+		for _, protocol := range []string{"", "Sec-WebSocket-Protocol: x, fanfare.v1.json"} {
+			for _, deflate := range []string{"", "Sec-WebSocket-Extensions: permessage-deflate"} {
+				more, extension := append([]string(nil), lines...), ""
+				if protocol != "" {
+					more = append(more, protocol)
+				}
+				want := head(more...)
+				if deflate != "" {
+					more, extension = append(more, deflate), deflateAnswer
+				}
+				up, refusal := Upgrade(parse(t, head(more...)), testOptions)
+				if refusal != nil {
+					t.Fatal(refusal)
+				}
+				if want = byUpgrader(t, want, extension); string(up.Response) != want {
+					t.Errorf("%q is answered\n%q, by ws.Upgrader\n%q", more, up.Response, want)
+				}
+			}
+		}
 	}
 }
 
@@ -209,6 +255,25 @@ func TestUpgradeNegotiatesDeflate(t *testing.T) {
 				t.Fatalf("not wanted, yet %q", up.Response)
 			}
 		})
+	}
+}
+
+func TestAHandshakeTakesLittleMemory(t *testing.T) {
+	input := []byte(head(handshake("Origin: https://server.example.com", "Sec-WebSocket-Protocol: fanfare.v1.json")...))
+	var r Request
+	var response []byte
+	allocated := testing.AllocsPerRun(100, func() {
+		if refusal := ParseHead(&r, input, testLimits); refusal != nil {
+			t.Fatal(refusal)
+		}
+		h, refusal := ReadHandshake(&r)
+		if refusal != nil {
+			t.Fatal(refusal)
+		}
+		response = h.Accept(response[:0], testOptions).Response
+	})
+	if allocated > 2 { // the head's copy, and the list of subprotocols
+		t.Errorf("%v allocations for a handshake", allocated)
 	}
 }
 

@@ -15,7 +15,8 @@ func asked(t *testing.T, host string, origins ...string) *frame.Request {
 	for _, o := range origins {
 		d.headers = append(d.headers, "Origin: "+o)
 	}
-	r, refusal := frame.ParseHead([]byte(d.request(host)), frame.HeadLimits{})
+	r := new(frame.Request)
+	refusal := frame.ParseHead(r, []byte(d.request(host)), frame.HeadLimits{})
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
@@ -173,7 +174,8 @@ func TestTrustedProxies(t *testing.T) {
 
 func BenchmarkAdmit(b *testing.B) {
 	e := NewEdge(EdgeConfig{Origins: []string{"https://a.example", "https://b.example:8443"}})
-	r, _ := frame.ParseHead([]byte(dialing{headers: []string{"Origin: https://b.example:8443"}}.request("gw.example")), frame.HeadLimits{})
+	r := new(frame.Request)
+	_ = frame.ParseHead(r, []byte(dialing{headers: []string{"Origin: https://b.example:8443"}}.request("gw.example")), frame.HeadLimits{})
 	b.ReportAllocs()
 	for b.Loop() {
 		if e.admit(r, "") != nil {

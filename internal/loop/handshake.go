@@ -97,7 +97,7 @@ func (l *Loop) receivedHead(c *Conn, b []byte) {
 	if end := frame.HeadEnd(b, searched); end >= 0 {
 		p := c.partial // b may lie in it
 		c.partial = nil
-		l.request(c, b, end)
+		l.answer(c, b, end)
 		l.spare(p)
 		return
 	}
@@ -123,10 +123,10 @@ func (l *Loop) keepHead(c *Conn, b []byte) {
 	}
 }
 
-// request answers a complete head, which is b[:end].
-func (l *Loop) request(c *Conn, b []byte, end int) {
-	r, refusal := frame.ParseHead(b[:end], l.cfg.Head)
-	if refusal != nil {
+// answer answers a complete head, which is b[:end].
+func (l *Loop) answer(c *Conn, b []byte, end int) {
+	r := &l.request
+	if refusal := frame.ParseHead(r, b[:end], l.cfg.Head); refusal != nil {
 		l.refuse(c, refusal)
 		return
 	}
@@ -148,7 +148,7 @@ func (l *Loop) request(c *Conn, b []byte, end int) {
 		l.refuse(c, refusal)
 		return
 	}
-	up := handshake.Accept(frame.UpgradeOptions{
+	up := handshake.Accept(l.control[:0], frame.UpgradeOptions{
 		Subprotocol: admission.Subprotocol,
 		Deflate:     admission.Deflate && l.cfg.Deflate,
 	})
@@ -158,6 +158,7 @@ func (l *Loop) request(c *Conn, b []byte, end int) {
 	if admission.Binary {
 		c.flags |= flagBinary
 	}
+	l.control = up.Response
 	l.open(c, up.Response)
 	l.receivedFrames(c, b[end:])
 }

@@ -55,8 +55,9 @@ type Loop struct {
 	// The loop's goroutine's: memory.
 	events   []poll.Event
 	buf      []byte
-	control  []byte // a control frame on its way into a queue
-	sealed   []byte // by TLS, on its way to a socket
+	control  []byte        // a control frame, or the answer to an upgrade, on its way into a queue
+	request  frame.Request // the one that is answered
+	sealed   []byte        // by TLS, on its way to a socket
 	outboxes []*outbox
 	partials []*partial
 	reader   frame.Reader // of connections that stand between two messages
