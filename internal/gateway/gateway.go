@@ -203,7 +203,9 @@ const guestPrefix = "guest-"
 
 // name is what the gateway calls the connection, behind a prefix.
 func (ses *session) name(prefix string) string {
-	return prefix + ses.shard.gw.cfg.ID + "-" + strconv.FormatUint(ses.conn.ID(), 36)
+	var b [64]byte // on the stack: a name costs one allocation
+	name := append(append(append(b[:0], prefix...), ses.shard.gw.cfg.ID...), '-')
+	return string(strconv.AppendUint(name, ses.conn.ID(), 36))
 }
 
 // guest is the connection of a guest of this gateway.

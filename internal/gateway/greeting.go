@@ -31,6 +31,9 @@ const (
 // parseGreeting reads what the query asks for once the connection is open.
 // Parameters that it does not know are ignored. problem is for people; empty: none.
 func parseGreeting(values url.Values) (g *greeting, problem string) {
+	if len(values) == 0 {
+		return nil, ""
+	}
 	g = &greeting{rooms: values["room"]}
 	for _, name := range g.rooms {
 		if !protocol.ValidRoom(name) {
