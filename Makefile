@@ -20,7 +20,7 @@ GOFMT = $(shell $(GO) env GOROOT)/bin/gofmt
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run build image test ci bench fuzz faults deps fmt vet staticcheck tidy imports race portable secure cross chart chart-files
+.PHONY: help run build image test ci bench fuzz faults deps fmt vet staticcheck tidy imports race portable secure cross chart dashboards chart-files
 
 help: ## what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -104,6 +104,9 @@ chart: ## check the Helm chart: linter, unit tests, the API's types, a real gate
 	@files=$$($(GOFMT) -l .ci/chart) && if [ -n "$$files" ]; then echo "not gofmt's form:"; echo "$$files"; exit 1; fi
 	cd .ci/chart && $(GO) test -vet=off -count=1 .
 	cd .ci/chart && $(GO) tool helm-unittest ../../charts/fanfare
+
+dashboards: ## write deploy/grafana/dashboards; then make chart-files
+	$(GO) run ./internal/dashboards
 
 chart-files: ## write what of the chart is made of other files: values table, schema, alerts, dashboards
 	cd .ci/chart && $(GO) test -vet=off -count=1 -run 'Readme|SchemaKnows|FilesAre' . -update

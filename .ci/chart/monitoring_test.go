@@ -14,7 +14,11 @@ import (
 // the templates: both are full of braces.
 func TestDashboardsAndAlertsArriveAsTheyAre(t *testing.T) {
 	all := mustRender(t, load(t), parse(t, `{prometheusRule: {enabled: true}, dashboards: {enabled: true, annotations: {grafana_folder: Live}}}`))
-	for _, path := range glob(t, chartPath+"/files/dashboards/*.json") {
+	dashboards := glob(t, chartPath+"/files/dashboards/*.json")
+	if want := glob(t, repository+"/deploy/grafana/dashboards/*.json"); len(want) == 0 || len(dashboards) != len(want) {
+		t.Errorf("the chart has the dashboards %q, deploy/ has %q", dashboards, want)
+	}
+	for _, path := range dashboards {
 		name := filepath.Base(path)
 		dashboard := one[corev1.ConfigMap](t, all, "ConfigMap", "live-fanfare-dashboard-"+strings.TrimSuffix(name, ".json"))
 		if got, want := dashboard.Data[name], strings.TrimSpace(read(t, path)); got != want {

@@ -34,30 +34,42 @@ func TestMain(m *testing.M) {
 // web keeps no connections: they would be seen among the clients', and as leaks.
 var web = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
-// built is the gateway, built once.
-var built struct {
-	once sync.Once
-	dir  string
-	err  error
-}
+// built are the programs of this repository that tests start, each built once.
+var built = struct {
+	mu       sync.Mutex
+	dir      string            // guarded by mu
+	programs map[string]string // guarded by mu
+}{programs: make(map[string]string)}
 
-// binary is the path of the program under test.
+// binary is the path of the gateway.
 func binary(t *testing.T) string {
 	t.Helper()
-	built.once.Do(func() {
-		if built.dir, built.err = os.MkdirTemp("", "fanfare-deploy-"); built.err != nil {
-			return
-		}
-		build := exec.Command("go", "build", "-o", built.dir+"/fanfare", "./cmd/fanfare")
-		build.Dir = root
-		if out, err := build.CombinedOutput(); err != nil {
-			built.err = fmt.Errorf("go build ./cmd/fanfare: %w\n%s", err, out)
-		}
-	})
-	if built.err != nil {
-		t.Fatal(built.err)
+	return build(t, "./cmd/fanfare")
+}
+
+// build is the path of a program of the repository, by its package.
+func build(t *testing.T, pkg string) string {
+	t.Helper()
+	built.mu.Lock()
+	defer built.mu.Unlock()
+	if path := built.programs[pkg]; path != "" {
+		return path
 	}
-	return filepath.Join(built.dir, "fanfare")
+	if built.dir == "" {
+		dir, err := os.MkdirTemp("", "fanfare-deploy-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		built.dir = dir
+	}
+	path := filepath.Join(built.dir, filepath.Base(pkg))
+	cmd := exec.Command("go", "build", "-o", path, pkg)
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build %s: %v\n%s", pkg, err, out)
+	}
+	built.programs[pkg] = path
+	return path
 }
 
 // program is the path of a program that a test needs. Without it the test is skipped,

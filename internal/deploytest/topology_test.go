@@ -137,8 +137,9 @@ func (f *topology) redis() *process {
 	return p
 }
 
-// startGateways starts the three with the environment of their services.
-func (f *topology) startGateways() {
+// startGateways starts the three with the environment of their services, and what a
+// test has to say besides.
+func (f *topology) startGateways(own ...string) {
 	f.t.Helper()
 	for i := range 3 {
 		name := "gateway" + strconv.Itoa(i+1)
@@ -146,7 +147,7 @@ func (f *topology) startGateways() {
 			"FANFARE_ADMIN_LISTEN=:9090", "FANFARE_ADMIN_LISTEN="+f.at[name+":9090"], "172.30.253.10", "127.0.0.1")
 		env = append(env, "FANFARE_HEARTBEAT_INTERVAL="+heartbeat.String(), "FANFARE_DRAIN_PERIOD="+drain.String(),
 			"FANFARE_LIMITS_ADDRESS_CONNECTIONS=100") // so that addresses are counted
-		f.gateways = append(f.gateways, newProcess(f.t, name, env, binary(f.t), "serve"))
+		f.gateways = append(f.gateways, newProcess(f.t, name, append(env, own...), binary(f.t), "serve"))
 	}
 	for i, g := range f.gateways {
 		g.start()
