@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/fanfare-ws/fanfare/internal/certtest"
 	"github.com/fanfare-ws/fanfare/loadtest/internal/bar"
 	"github.com/fanfare-ws/fanfare/loadtest/internal/result"
 )
@@ -135,6 +136,9 @@ func TestScenariosFindNothingWrongWithAGateway(t *testing.T) {
 		{"mixed", []string{"mixed", "chat", "--scale", "0.1"}, func(r *result.Result) error {
 			return want(r.Counts.Published > 0 && r.Connections.Arrivals > 0, "visitors")
 		}},
+		{"storm over TLS", append([]string{"storm", "--connections", "60", "--rooms", "3", "--after", "200ms"}, encrypted(t)...), func(r *result.Result) error {
+			return want(r.Connections.Back == 60 && r.CaughtUp.Count() == 60 && r.Servers[0].Metrics["fanfare_tls_handshakes_total"] >= 60, "all back")
+		}},
 		{"fleet of one", []string{"fleet", "--members", "20"}, func(r *result.Result) error {
 			return want(r.Counts.Delivered == 20*r.Counts.Published, "deliveries")
 		}},
@@ -157,6 +161,30 @@ func TestScenariosFindNothingWrongWithAGateway(t *testing.T) {
 				t.Errorf("%d samples, window %+v", len(r.Samples), r.Window)
 			}
 		})
+	}
+}
+
+// encrypted has a gateway speak TLS, and its clients trust it.
+func encrypted(t *testing.T) []string {
+	t.Helper()
+	folder := t.TempDir()
+	authority := certtest.NewAuthority()
+	cert, key, err := certtest.WritePair(folder, authority.Sign(1, time.Now().Add(time.Hour)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := authority.WriteCA(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []string{"--gateway-arg=--tls-cert=" + cert, "--gateway-arg=--tls-key=" + key, "--ca-file", ca}
+}
+
+func TestAGatewayThatIsNotTrustedIsNotLoaded(t *testing.T) {
+	args := slices.DeleteFunc(encrypted(t), func(a string) bool { return a == "--ca-file" || strings.HasSuffix(a, "ca.pem") })
+	args = append([]string{"fanout", "--members", "5", "--quiet", "--connect-timeout", "2s", "--start", gatewayBinary(t)}, args...)
+	if text, code := run(t, args...); code != 1 || !strings.Contains(text, "certificate signed by unknown authority") {
+		t.Errorf("exit code %d: %s", code, text)
 	}
 }
 
@@ -274,7 +302,8 @@ func TestWrongCommandLinesAreExplained(t *testing.T) {
 		{[]string{"fanout", "--member", "5"}, "unknown flag: --member"},
 		{[]string{"fanout", "now"}, `unknown command "now"`},
 		{[]string{"fanout", "--members", "0"}, "groups[0].connections: want at least 1"},
-		{[]string{"fanout", "--url", "wss://x"}, "TLS is not spoken here"},
+		{[]string{"fanout", "--url", "tcp://x"}, `want ws://host:port or wss://host, not scheme "tcp"`},
+		{[]string{"fanout", "--url", "wss://x", "--ca-file", bad}, "it takes PEM"},
 		{[]string{"fanout", "--token-file", "/nowhere"}, "--token-file: open /nowhere"},
 		{[]string{"fanout", "--processes", "2", "--agents", "a:1"}, "give one"},
 		{[]string{"fanout", "--processes", "2", "--under-way", "4"}, "--under-way needs a single process"},

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -27,6 +28,7 @@ type runner struct {
 	url       string
 	gateways  []string
 	tokenFile string
+	caFile    string
 	subjects  subjects
 	crew      crew
 	limits    result.Limits
@@ -41,6 +43,7 @@ func (r *runner) flags(fs *pflag.FlagSet, c *plan.Common) {
 	fs.StringVar(&r.url, "url", "ws://localhost:8080", "the gateway, or what stands before several")
 	fs.StringSliceVar(&r.gateways, "gateways", nil, "several gateways, each with its share of the connections (instead of --url)")
 	fs.StringVar(&r.tokenFile, "token-file", "", "file with tokens, one a line, that clients take in turn; none: anonymous")
+	fs.StringVar(&r.caFile, "ca-file", "", "certificates that sign those of wss:// gateways, PEM (default the system's)")
 	fs.DurationVar(&c.Duration, "duration", c.Duration, "how long it is measured")
 	fs.DurationVar(&c.Warmup, "warmup", c.Warmup, "how long messages are published before it counts")
 	fs.DurationVar(&c.Drain, "drain", c.Drain, "how long at most to wait in the end until everyone has everything")
@@ -74,8 +77,12 @@ func (r *runner) limitFlags(fs *pflag.FlagSet) {
 
 // run plays the plan that make returns, and tells what it found.
 func (r *runner) run(ctx context.Context, make func() (*plan.Plan, error)) error {
-	tokens, err := r.tokens()
-	if err != nil {
+	lead := new(team.Lead)
+	var err error
+	if lead.Tokens, err = r.tokens(); err != nil {
+		return err
+	}
+	if lead.CA, err = r.authorities(); err != nil {
 		return err
 	}
 	defer r.subjects.stop()
@@ -92,7 +99,7 @@ func (r *runner) run(ctx context.Context, make func() (*plan.Plan, error)) error
 	if r.limits.Gapped < 0 && !stalls(p) {
 		r.limits.Gapped = 0
 	}
-	found, err := r.play(ctx, p, tokens)
+	found, err := r.play(ctx, p, lead)
 	if err != nil {
 		return err
 	}
@@ -141,8 +148,23 @@ func (r *runner) tokens() ([]string, error) {
 	return tokens, nil
 }
 
-// play plays the plan.
-func (r *runner) play(ctx context.Context, p *plan.Plan, tokens []string) (*result.Result, error) {
+// authorities are the certificates to trust, in PEM; nil: the system's.
+func (r *runner) authorities() ([]byte, error) {
+	if r.caFile == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(r.caFile)
+	if err != nil {
+		return nil, usageError(fmt.Errorf("--ca-file: %w", err))
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(text) {
+		return nil, usageError(fmt.Errorf("--ca-file: no certificates in %s: it takes PEM", r.caFile))
+	}
+	return text, nil
+}
+
+// play plays the plan; the lead knows what its clients know.
+func (r *runner) play(ctx context.Context, p *plan.Plan, lead *team.Lead) (*result.Result, error) {
 	found := &result.Result{Format: result.Format, Run: newRun(), Machine: machine(), Plan: p}
 	defer r.crew.close()
 	if err := r.crew.gather(ctx); err != nil {
@@ -152,7 +174,7 @@ func (r *runner) play(ctx context.Context, p *plan.Plan, tokens []string) (*resu
 		return nil, usageError(errors.New("--under-way needs a single process: who sends must see who has received"))
 	}
 	found.ClockError = r.crew.within
-	lead := &team.Lead{Plan: p, Run: found.Run, Players: r.crew.players, Offsets: r.crew.offsets, Tokens: tokens}
+	lead.Plan, lead.Run, lead.Players, lead.Offsets = p, found.Run, r.crew.players, r.crew.offsets
 	watch, err := r.subjects.watch(ctx)
 	if err != nil {
 		return nil, err

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -136,7 +135,7 @@ func (t *Terminator) run(g *greeting, file *os.File, place func() *Loop) {
 	g.turns = nil
 	var fd int
 	if err == nil {
-		fd, err = release(file)
+		fd, err = poll.Release(file)
 	}
 	closed := t.over(g)
 	t.cfg.Gate.leave(g.counted) // before its loop has the gate count it
@@ -203,23 +202,6 @@ func (t *Terminator) identify(g *greeting, client netip.Addr) error {
 	}
 	g.counted = client
 	return nil
-}
-
-// release takes a descriptor out of Go's poller, where it would wake someone for
-// every byte.
-func release(file *os.File) (fd int, err error) {
-	raw, err := file.SyscallConn()
-	if err != nil {
-		return -1, err
-	}
-	if failed := raw.Control(func(own uintptr) { fd, err = poll.Duplicate(int(own)) }); failed != nil {
-		return -1, failed
-	}
-	if err != nil {
-		return -1, fmt.Errorf("take over a socket: %w", err)
-	}
-	_ = file.Close()
-	return poll.Lower(fd), nil
 }
 
 // answer tells who speaks HTTP where TLS is wanted what is wrong, in HTTP.

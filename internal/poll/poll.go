@@ -12,6 +12,8 @@ package poll
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"syscall"
 	"time"
 
@@ -135,6 +137,23 @@ func Reset(fd int) error {
 
 // Duplicate returns another descriptor of what fd is one of.
 func Duplicate(fd int) (int, error) { return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0) }
+
+// Release takes a descriptor out of Go's poller, which would wake someone for
+// every byte, and closes the file.
+func Release(file *os.File) (fd int, err error) {
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	if failed := raw.Control(func(own uintptr) { fd, err = Duplicate(int(own)) }); failed != nil {
+		return -1, failed
+	}
+	if err != nil {
+		return -1, fmt.Errorf("take over a socket: %w", err)
+	}
+	_ = file.Close()
+	return Lower(fd), nil
+}
 
 // Lower moves fd to the lowest free descriptor and returns that; fd itself where
 // none is lower.

@@ -200,10 +200,8 @@ func (p *Plan) checkTargets() error {
 		switch {
 		case err != nil:
 			return &Problem{Key: "url", What: "does not parse"}
-		case u.Scheme == "wss" || u.Scheme == "https":
-			return &Problem{Key: "url", What: "TLS is not spoken here: test the gateway's plain port, or what stands before it with another tool"}
-		case u.Scheme != "ws" && u.Scheme != "http":
-			return &Problem{Key: "url", What: fmt.Sprintf("want ws://host:port, not scheme %q", u.Scheme)}
+		case u.Scheme != "ws" && u.Scheme != "http" && u.Scheme != "wss" && u.Scheme != "https":
+			return &Problem{Key: "url", What: fmt.Sprintf("want ws://host:port or wss://host, not scheme %q", u.Scheme)}
 		case u.Hostname() == "":
 			return &Problem{Key: "url", What: "has no host"}
 		}

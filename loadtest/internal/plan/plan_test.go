@@ -98,7 +98,6 @@ func TestImpossiblePlansAreRefused(t *testing.T) {
 		change func(p *Plan)
 	}{
 		{"url: no gateway", func(p *Plan) { p.Targets = nil }},
-		{"url: TLS is not spoken", func(p *Plan) { p.Targets = []string{"wss://x"} }},
 		{"url: want ws://", func(p *Plan) { p.Targets = []string{"localhost:8080"} }},
 		{"url: has no host", func(p *Plan) { p.Targets = []string{"ws:///ws"} }},
 		{"duration: ", func(p *Plan) { p.Duration = 0 }},

@@ -17,7 +17,7 @@ import (
 // Gateway is a gateway that was started for a run.
 type Gateway struct {
 	Subject
-	URL string // ws://127.0.0.1:port
+	URL string // ws://127.0.0.1:port, or wss
 
 	cmd   *exec.Cmd
 	ended chan error // its one exit
@@ -103,7 +103,8 @@ func (g *Gateway) found(page, metrics string) error {
 		g.Stop()
 		return fmt.Errorf("the gateway's address: %w", err)
 	}
-	g.URL = "ws://127.0.0.1:" + u.Port()
+	// http becomes ws, and https wss.
+	g.URL = "ws" + strings.TrimPrefix(u.Scheme, "http") + "://127.0.0.1:" + u.Port()
 	g.Metrics = strings.TrimSuffix(metrics, ".")
 	return nil
 }

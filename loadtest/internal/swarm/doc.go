@@ -6,7 +6,8 @@
 // answers.
 //
 // A [Swarm] and everything in it belongs to the goroutine that calls its methods,
-// which must call [Swarm.Turn] again and again. It starts none.
+// which must call [Swarm.Turn] again and again. It starts others for TLS handshakes
+// alone.
 //
 // Its cost must stay below that of the gateway which it loads: a socket that has
 // become readable costs one system call, each frame in it a comparison with the

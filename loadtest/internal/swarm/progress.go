@@ -14,7 +14,8 @@ import (
 // Progress is where a run stands.
 type Progress struct {
 	Connections int            `json:"connections"`
-	Away        int            `json:"away"` // of the standing ones, not in all their rooms yet
+	Away        int            `json:"away"`    // of the standing ones, not in all their rooms yet
+	GaveUp      int            `json:"gave_up"` // were told not to come back
 	Counts      account.Counts `json:"counts"`
 	Errors      int            `json:"errors"`
 	Trouble     string         `json:"trouble,omitempty"` // the most frequent errors in words
@@ -30,7 +31,7 @@ type Progress struct {
 
 // Progress returns where the run stands.
 func (s *Swarm) Progress() Progress {
-	p := Progress{Connections: s.open, Away: s.away(), Counts: s.book.Counts, Lag: s.longestLag, Trouble: trouble(s.errors)}
+	p := Progress{Connections: s.open, Away: s.away(), GaveUp: s.conns.GaveUp, Counts: s.book.Counts, Lag: s.longestLag, Trouble: trouble(s.errors)}
 	for _, n := range s.errors {
 		p.Errors += n
 	}
@@ -46,6 +47,7 @@ func (s *Swarm) Progress() Progress {
 func (p *Progress) Add(o *Progress) {
 	p.Connections += o.Connections
 	p.Away += o.Away
+	p.GaveUp += o.GaveUp
 	p.Counts.Add(&o.Counts)
 	p.Errors += o.Errors
 	p.Trouble = cmp.Or(p.Trouble, o.Trouble)

@@ -17,32 +17,47 @@ import (
 // mostHead bounds the answer to a handshake.
 const mostHead = 64 << 10
 
-// readable takes what has come, in one read: the socket tells again if there is
-// more.
+// readable takes what has come: in one read, for the socket tells again if there
+// is more; of TLS all, for the poller does not know what the tls.Conn has.
 func (s *Swarm) readable(c *client) {
-	n, err := poll.Read(c.fd, s.buffer)
+	generation := c.generation
+	for s.readOnce(c) && c.link != nil && c.generation == generation {
+	}
+}
+
+// readOnce takes what one read brings; false: nothing was there.
+func (s *Swarm) readOnce(c *client) bool {
+	n, err := s.read(c)
 	now := s.now()
 	switch {
 	case err == poll.ErrAgain:
-		return
+		return false
 	case err != nil && c.state == connecting:
 		s.writable(c) // it knows why
-		return
+		return false
 	case err != nil:
 		s.ended(c, ending{what: reason(err)}, now)
-		return
+		return false
 	}
 	c.lastRead = now
 	in := s.buffer[:n]
 	if c.state == handshaking {
 		if in = s.answered(c, in, now); in == nil {
-			return
+			return true
 		}
 	}
 	s.frames(c, in, now)
 	if c.cutAt > 0 && c.state == open {
 		s.checkCaughtUp(c, now)
 	}
+	return true
+}
+
+func (s *Swarm) read(c *client) (int, error) {
+	if c.link != nil {
+		return s.unseal(c)
+	}
+	return poll.Read(c.fd, s.buffer)
 }
 
 // answered takes the answer to the handshake, and returns what lies behind it;

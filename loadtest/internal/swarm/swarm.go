@@ -19,6 +19,7 @@ type Config struct {
 	Agent, Agents int        // which process this is, of how many
 	Offset        time.Duration
 	Tokens        []string // taken in turn; none: anonymous
+	CA            []byte   // certificates to trust, in PEM; nil: the system's
 
 	// Epoch and Author stand in the messages that the floor's server is given, so
 	// that they are as long as a gateway's.
@@ -40,6 +41,7 @@ type Swarm struct {
 	buffer []byte // of reads
 	text   []byte // of requests
 	data   []byte // of publications
+	sealed []byte // of TLS, for the socket
 
 	clients []client
 	groups  []*group
@@ -52,6 +54,7 @@ type Swarm struct {
 	dialCount int      // picks sources and tokens
 	nextDial  int64
 	sweepAt   int64
+	shaking   handshakes
 
 	// The course of the run, Unix nanoseconds; 0: not known yet.
 	begin, from, until, cutAt int64
@@ -93,6 +96,7 @@ func New(c Config) (*Swarm, error) {
 		events: make([]poll.Event, 1024),
 		buffer: make([]byte, 256<<10),
 	}
+	s.shaking.turns = make(chan struct{}, handshakesAtOnce)
 	s.tally.init()
 	if err := s.resolve(); err != nil {
 		return nil, err
@@ -219,6 +223,7 @@ func (s *Swarm) Turn(wait time.Duration) error {
 	now := s.now()
 	s.course(now)
 	s.ring(now)
+	s.secured(now)
 	s.dialQueued(now)
 	s.arrivals(now)
 	s.publishDue(now)
@@ -365,11 +370,9 @@ func (s *Swarm) CaughtUp() bool {
 // Close ends all connections at once and frees everything.
 func (s *Swarm) Close() {
 	for i := range s.clients {
-		if c := &s.clients[i]; c.fd >= 0 {
-			_ = poll.Close(c.fd)
-			c.fd = -1
-		}
+		s.closeSocket(&s.clients[i])
 	}
+	s.shaking.close()
 	_ = s.poller.Close()
 }
 

@@ -3,6 +3,7 @@ package swarm
 import (
 	"context"
 	"crypto/sha1"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 type target struct {
 	addresses []netip.AddrPort // taken in turn
 	request   string           // the handshake's head up to the key
+	tls       *tls.Config      // nil: without
 	plain     bool             // it is the floor's server, which knows no protocol
 }
 
@@ -34,7 +36,11 @@ func (s *Swarm) resolve() error {
 			return fmt.Errorf("a target's URL does not parse")
 		}
 		port := u.Port()
-		if port == "" {
+		secure := u.Scheme == "wss" || u.Scheme == "https"
+		switch {
+		case port == "" && secure:
+			port = "443"
+		case port == "":
 			port = "80"
 		}
 		number, err := strconv.ParseUint(port, 10, 16)
@@ -46,6 +52,11 @@ func (s *Swarm) resolve() error {
 			return fmt.Errorf("%s: %w", u.Host, err)
 		}
 		t := target{request: head(u), plain: u.Scheme == PlainScheme}
+		if secure {
+			if t.tls, err = trusting(s.config.CA, u.Hostname()); err != nil {
+				return err
+			}
+		}
 		for _, a := range preferIPv4(found) {
 			loopback = loopback && a.IsLoopback() && a.Is4()
 			t.addresses = append(t.addresses, netip.AddrPortFrom(a, uint16(number)))

@@ -58,7 +58,7 @@ func (s *Swarm) ring(now int64) {
 		case closeNow:
 			s.finished(c, now)
 		case giveUpDial:
-			if c.state == connecting || c.state == handshaking || c.state == opening {
+			if c.state.arriving() {
 				s.ended(c, ending{what: "handshake timeout"}, now)
 			}
 		case retryJoin:

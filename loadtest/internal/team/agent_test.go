@@ -53,10 +53,13 @@ func TestAgentsResultsAreMerged(t *testing.T) {
 			if r.Agents != 3 || r.Connections.Opened != members+1 || r.Counts.Published < 40 {
 				t.Errorf("%d agents, %+v, published %d", r.Agents, r.Connections, r.Counts.Published)
 			}
-			// Messages are measured by when they were to be sent, deliveries by when they
-			// were made: a few lie astride the ends.
-			if n := r.Delivery.Count() - int64(r.Window.Delivered); tt.fault == faulty.None && (n < -3*members || n > 3*members) {
-				t.Errorf("latencies of %d deliveries, and %d were made", r.Delivery.Count(), r.Window.Delivered)
+			// 40 messages were to be sent while it was measured, whenever they came; one may
+			// be due at its very end.
+			if n := r.Delivery.Count() - 40*members; tt.fault == faulty.None && (n < -members || n > members) {
+				t.Errorf("latencies of %d deliveries", r.Delivery.Count())
+			}
+			if r.Window.Delivered == 0 || r.Window.Delivered > r.Counts.Delivered {
+				t.Errorf("%d deliveries were made meanwhile, of %d", r.Window.Delivered, r.Counts.Delivered)
 			}
 			var sampled uint64
 			for _, s := range r.Samples {

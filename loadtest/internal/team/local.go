@@ -48,7 +48,7 @@ func NewLocal() *Local { return &Local{} }
 func (l *Local) Prepare(ctx context.Context, job Job) error {
 	part := job.Plan.Part(job.Agent, job.Agents)
 	s, err := swarm.New(swarm.Config{
-		Plan: part, Run: job.Run, Agent: job.Agent, Agents: job.Agents, Offset: job.Offset, Tokens: job.Tokens,
+		Plan: part, Run: job.Run, Agent: job.Agent, Agents: job.Agents, Offset: job.Offset, Tokens: job.Tokens, CA: job.CA,
 	})
 	if err != nil {
 		return err
@@ -60,14 +60,21 @@ func (l *Local) Prepare(ctx context.Context, job Job) error {
 	connecting, cancel := context.WithTimeout(ctx, part.ConnectTimeout)
 	defer cancel()
 	err = l.wait(connecting, &task{until: (*swarm.Swarm).Ready})
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		var p swarm.Progress
-		if err := l.wait(ctx, &task{do: func(s *swarm.Swarm) { p = s.Progress() }}); err != nil {
-			return err
-		}
-		return fmt.Errorf("after %v %d connections are not in their rooms: %s", part.ConnectTimeout, p.Away, p.Trouble)
+	late := errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil
+	if err != nil && !late {
+		return err
 	}
-	return err
+	var p swarm.Progress
+	if err := l.wait(ctx, &task{do: func(s *swarm.Swarm) { p = s.Progress() }}); err != nil {
+		return err
+	}
+	switch {
+	case late:
+		return fmt.Errorf("after %v %d connections are not in their rooms: %s", part.ConnectTimeout, p.Away, p.Trouble)
+	case p.Connections == 0 && p.GaveUp > 0:
+		return fmt.Errorf("all %d were sent away for good: %s", p.GaveUp, p.Trouble)
+	}
+	return nil
 }
 
 // Measure is as Player says.

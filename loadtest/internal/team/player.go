@@ -33,4 +33,5 @@ type Job struct {
 	Agents int           `json:"agents"`
 	Offset time.Duration `json:"offset_ns"` // what its clock lacks to the leader's
 	Tokens []string      `json:"tokens,omitempty"`
+	CA     []byte        `json:"ca,omitempty"` // in PEM
 }

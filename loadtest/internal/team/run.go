@@ -28,6 +28,7 @@ type Lead struct {
 	Run     string
 	Players []Player
 	Tokens  []string
+	CA      []byte // certificates to trust, in PEM; nil: the system's
 	// Offsets are what each player's clock lacks to this process's; nil: nothing.
 	Offsets []time.Duration
 
@@ -44,7 +45,7 @@ func (l *Lead) Play(ctx context.Context) (*result.Part, error) {
 	n := len(l.Players)
 	l.OnPhase(Connecting, time.Now())
 	err := l.all(func(i int, p Player) error {
-		job := Job{Plan: l.Plan, Run: l.Run, Agent: i, Agents: n, Tokens: l.Tokens}
+		job := Job{Plan: l.Plan, Run: l.Run, Agent: i, Agents: n, Tokens: l.Tokens, CA: l.CA}
 		if l.Offsets != nil {
 			job.Offset = l.Offsets[i]
 		}
