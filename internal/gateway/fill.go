@@ -178,7 +178,7 @@ func (h *hub) splice(r *hubRoom, was *reading, goesOn bool, page broker.Page) (a
 	l := was.log
 	if !goesOn {
 		r.stamp = 0
-		l = room.NewLog(page.Epoch, before(page), r.class().History, &h.set.LogBytes)
+		l = room.NewLog(page.Epoch, before(page), &r.class().History, &h.set.LogBytes)
 	}
 	head, lost := l.Head(), false
 	for i := range page.Messages {

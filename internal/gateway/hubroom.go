@@ -90,7 +90,7 @@ func (r *hubRoom) reclass(class *Class) (look bool) {
 	defer r.mu.Unlock()
 	was := r.inClass.Swap(class)
 	if l := r.log.Load(); l != nil && !r.closed && class.History != was.History {
-		l.Bound(class.History)
+		l.Bound(&class.History)
 	}
 	return class.Slow != was.Slow
 }
@@ -189,7 +189,7 @@ func (r *hubRoom) reset(p broker.Position, memory *metrics.Gauge) (replaced bool
 		return false
 	}
 	r.stamp = 0
-	r.replace(room.NewLog(p.Epoch, p.Seq, r.class().History, memory))
+	r.replace(room.NewLog(p.Epoch, p.Seq, &r.class().History, memory))
 	return true
 }
 

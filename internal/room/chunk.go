@@ -17,20 +17,28 @@ type place struct {
 }
 
 // chunk is a run of frames with consecutive seqs. Its frame i, counted from 0,
-// has the seq base+1+i.
+// has the seq base+1+i. A log in which nothing was said has one without room: 48
+// bytes, which is why its contents lie apart.
 type chunk struct {
 	// immutable
 	track *track
 	base  uint64
 	start uint64 // bytes in the track before this chunk
-
-	// written once, by the appender, beyond what n says can be read
-	buf    []byte
-	places []place
+	*contents
 
 	n    atomic.Uint32         // frames that can be read
 	next atomic.Pointer[chunk] // set once, when n has its last value
 }
+
+// contents are a chunk's frames: written once, by the appender, beyond what the
+// chunk's n says can be read.
+type contents struct {
+	buf    []byte
+	places []place
+}
+
+// without is of the chunks that have no room.
+var without = new(contents)
 
 func (c *chunk) last() uint64 { return c.base + uint64(c.n.Load()) }
 
@@ -85,7 +93,7 @@ func (t *track) grow(base uint64, need int) *chunk {
 		size = min(max(2*len(t.newest.buf), size), largeChunk)
 	}
 	size = max(size, need)
-	c := &chunk{buf: make([]byte, size), places: make([]place, max(size/frameGuess, 1))}
+	c := &chunk{contents: &contents{make([]byte, size), make([]place, max(size/frameGuess, 1))}}
 	t.link(c, base)
 	return c
 }
@@ -99,6 +107,9 @@ func (t *track) link(c *chunk, base uint64) {
 	}
 	t.newest = c
 }
+
+// end links a chunk without room.
+func (t *track) end(base uint64) { t.link(&chunk{contents: without}, base) }
 
 // trim lets go of the chunks that hold nothing from seq on. The newest stays. It
 // returns the memory that the track no longer holds.
@@ -118,7 +129,7 @@ func (t *track) clear() (memory int) {
 	if t.newest == nil {
 		return 0
 	}
-	t.link(&chunk{}, t.newest.last())
+	t.end(t.newest.last())
 	return t.trim(t.newest.base + 1)
 }
 

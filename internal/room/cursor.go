@@ -45,7 +45,7 @@ func (g Gap) Len() uint64 {
 // Leave ends a cursor of this log.
 func (l *Log) Leave(c *Cursor) {
 	if c.deflate {
-		l.wanted.Add(-1)
+		l.deflated.Load().wanted.Add(-1)
 	}
 }
 
@@ -121,7 +121,7 @@ func (c *Cursor) Next(l *Log) Step {
 // there is one. Where it lies beyond a hole the chunk begins after seq.
 func (c *Cursor) settle(l *Log) bool {
 	if c.deflate && c.chunk.track == &l.plain {
-		if d := l.deflated.find(c.seq + 1); d != nil && d.base <= c.seq {
+		if d := l.deflated.Load().find(c.seq + 1); d != nil && d.base <= c.seq {
 			c.place(d)
 		}
 	}

@@ -8,34 +8,40 @@ import (
 	"github.com/fanfare-ws/fanfare/internal/metrics"
 )
 
-// Log is one unbroken run of a room's messages, as frames.
+// Log is one unbroken run of a room's messages, as frames. There is one for each
+// room: it has 96 bytes, exactly a size class of Go's allocator.
 type Log struct {
 	// immutable
 	epoch  string
 	memory *metrics.Gauge
 
 	plain    track
-	deflated track        // what Deflated members read; empty until there are any
-	wanted   atomic.Int32 // Deflated members
+	deflated atomic.Pointer[deflated] // nil until a member wants it
 
-	age   atomic.Int64  // history's
-	head  atomic.Uint64 // seq of the newest frame
-	first atomic.Uint64 // seq of the oldest frame within history's Messages and Bytes
+	history atomic.Pointer[History] // written by the appender
+	head    atomic.Uint64           // seq of the newest frame
+	first   atomic.Uint64           // seq of the oldest frame within history's Messages and Bytes
 
 	// the appender's
-	history History
-	kept    int64  // bytes of data from first to head
-	oldest  *chunk // holds first, or lies before it
+	kept   int64  // bytes of data from first to head
+	oldest *chunk // holds first, or lies before it
+}
+
+// deflated is a log's compressed frames.
+type deflated struct {
+	track
+	wanted atomic.Int32 // members who read them
 }
 
 // NewLog returns an empty log that stands at seq: the first frame to be appended
-// is seq+1 or later. The memory of its chunks is added to the gauge.
-func NewLog(epoch string, seq uint64, h History, memory *metrics.Gauge) *Log {
-	l := &Log{epoch: epoch, history: h, memory: memory}
-	l.age.Store(int64(h.Age))
+// is seq+1 or later. Many logs may have the same history, which is not written to
+// any more. The memory of a log's chunks is added to the gauge.
+func NewLog(epoch string, seq uint64, h *History, memory *metrics.Gauge) *Log {
+	l := &Log{epoch: epoch, memory: memory}
+	l.history.Store(h)
 	l.head.Store(seq)
 	l.first.Store(seq + 1)
-	l.plain.link(&chunk{}, seq)
+	l.plain.end(seq)
 	l.oldest = l.plain.newest
 	return l
 }
@@ -67,8 +73,9 @@ func (l *Log) Append(f Frame) {
 	p := place{data: uint32(f.Data), time: f.Time}
 	grown := 0
 	if f.Deflated != nil {
-		grown += l.deflated.append(f.Seq, p, f.Deflated, nil)
-		grown -= l.deflated.trim(f.Seq)
+		d := l.compressed()
+		grown += d.append(f.Seq, p, f.Deflated, nil)
+		grown -= d.trim(f.Seq)
 	}
 	grown += l.plain.append(f.Seq, p, f.Header, f.Payload)
 	l.head.Store(f.Seq)
@@ -88,28 +95,29 @@ func (l *Log) Skip(seq uint64) {
 	if seq <= l.head.Load() {
 		return
 	}
-	l.plain.link(&chunk{}, seq)
-	if l.deflated.newest != nil {
-		l.deflated.link(&chunk{}, seq)
+	l.plain.end(seq)
+	memory := 0
+	if d := l.deflated.Load(); d != nil && d.newest != nil {
+		d.end(seq)
+		memory = d.trim(seq + 1)
 	}
 	l.head.Store(seq)
 	l.first.Store(seq + 1)
 	l.kept, l.oldest = 0, l.plain.newest
-	l.memory.Add(-l.plain.trim(seq+1) - l.deflated.trim(seq+1))
+	l.memory.Add(-l.plain.trim(seq+1) - memory)
 }
 
 // Bound changes what the log keeps: less at once, more from the next message on.
-// It is the appender's.
-func (l *Log) Bound(h History) {
-	l.history = h
-	l.age.Store(int64(h.Age))
+// It is the appender's. h is not written to any more.
+func (l *Log) Bound(h *History) {
+	l.history.Store(h)
 	l.memory.Add(-l.shrink())
 }
 
 // shrink moves first over what History's Messages and Bytes no longer keep.
 func (l *Log) shrink() (memory int) {
-	head, first := l.head.Load(), l.first.Load()
-	for first <= head && (head-first+1 > uint64(l.history.Messages) || l.history.Bytes > 0 && l.kept > l.history.Bytes) {
+	head, first, h := l.head.Load(), l.first.Load(), l.history.Load()
+	for first <= head && (head-first+1 > uint64(h.Messages) || h.Bytes > 0 && l.kept > h.Bytes) {
 		l.kept -= int64(l.at(first).data)
 		first++
 	}
@@ -137,13 +145,19 @@ func (l *Log) Expire(now time.Time) {
 		memory += l.plain.rest(now)
 		l.oldest = l.plain.newest
 	}
-	memory += l.deflated.rest(now)
+	if d := l.deflated.Load(); d != nil {
+		memory += d.rest(now)
+	}
 	l.memory.Add(-memory)
 }
 
 // Close gives the log's memory back to the gauge; cursors may still finish.
 func (l *Log) Close() {
-	l.memory.Add(-l.plain.clear() - l.deflated.clear())
+	memory := l.plain.clear()
+	if d := l.deflated.Load(); d != nil {
+		memory += d.clear()
+	}
+	l.memory.Add(-memory)
 }
 
 // idleAfter is how long the newest chunk of a log without history stays, so that
@@ -166,7 +180,7 @@ func (t *track) rest(now time.Time) (memory int) {
 // keeps none.
 func (l *Log) First(now time.Time) uint64 {
 	first, head := l.first.Load(), l.head.Load()
-	age := time.Duration(l.age.Load())
+	age := l.history.Load().Age
 	if age <= 0 {
 		return first
 	}
@@ -186,7 +200,18 @@ func (l *Log) First(now time.Time) uint64 {
 }
 
 // WantsDeflated says whether any member reads compressed frames.
-func (l *Log) WantsDeflated() bool { return l.wanted.Load() > 0 }
+func (l *Log) WantsDeflated() bool {
+	d := l.deflated.Load()
+	return d != nil && d.wanted.Load() > 0
+}
+
+// compressed is the compressed frames, for which there is room from then on.
+func (l *Log) compressed() *deflated {
+	if l.deflated.Load() == nil {
+		l.deflated.CompareAndSwap(nil, new(deflated))
+	}
+	return l.deflated.Load()
+}
 
 // Newest is a seq to Join at that is past all there is.
 const Newest = math.MaxUint64
@@ -216,7 +241,7 @@ func (l *Log) Join(seq uint64, now time.Time, deflate bool) (c Cursor, from uint
 		c.backlog = &b
 	}
 	if deflate {
-		l.wanted.Add(1)
+		l.compressed().wanted.Add(1)
 	}
 	return c, from
 }

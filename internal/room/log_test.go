@@ -117,7 +117,7 @@ func checkMembers(t *testing.T, seed uint64) {
 		window.Messages = 5
 	}
 	var memory metrics.Gauge
-	l := NewLog("e", 0, History{Messages: r.IntN(60), Bytes: int64(r.IntN(9000)), Age: 5 * time.Second}, &memory)
+	l := NewLog("e", 0, &History{Messages: r.IntN(60), Bytes: int64(r.IntN(9000)), Age: 5 * time.Second}, &memory)
 	var members []*member
 	var seq uint64
 	ms := int64(1000)
@@ -164,7 +164,7 @@ func checkMembers(t *testing.T, seed uint64) {
 }
 
 func TestOneSlowMemberGetsOneGapHoweverOftenItFalls(t *testing.T) {
-	l := NewLog("e", 0, History{Messages: 256}, new(metrics.Gauge))
+	l := NewLog("e", 0, &History{Messages: 256}, new(metrics.Gauge))
 	m := join(t, l, 0, at(0), false)
 	for seq := range uint64(1000) {
 		appendFrame(l, seq+1, 10, 0)
@@ -177,7 +177,7 @@ func TestOneSlowMemberGetsOneGapHoweverOftenItFalls(t *testing.T) {
 }
 
 func TestAFrameThatHasBegunIsFinishedBeforeTheGap(t *testing.T) {
-	l := NewLog("e", 0, History{Messages: 256}, new(metrics.Gauge))
+	l := NewLog("e", 0, &History{Messages: 256}, new(metrics.Gauge))
 	m := join(t, l, 0, at(0), false)
 	appendFrame(l, 1, 100, 0)
 	m.write(l, 50)
@@ -192,7 +192,7 @@ func TestAFrameThatHasBegunIsFinishedBeforeTheGap(t *testing.T) {
 }
 
 func TestConflateLeavesTheNewest(t *testing.T) {
-	l := NewLog("e", 0, History{Messages: 256}, new(metrics.Gauge))
+	l := NewLog("e", 0, &History{Messages: 256}, new(metrics.Gauge))
 	m := join(t, l, 0, at(0), false)
 	for seq := range uint64(20) {
 		appendFrame(l, seq+1, 100, 0)
@@ -205,7 +205,7 @@ func TestConflateLeavesTheNewest(t *testing.T) {
 }
 
 func TestDisconnectWaitsForTheBacklog(t *testing.T) {
-	l := NewLog("e", 0, History{Messages: 256}, new(metrics.Gauge))
+	l := NewLog("e", 0, &History{Messages: 256}, new(metrics.Gauge))
 	appendFrame(l, 1, 100, 0)
 	m := join(t, l, 0, at(0), false)
 	for seq := range uint64(20) {
@@ -219,7 +219,7 @@ func TestDisconnectWaitsForTheBacklog(t *testing.T) {
 }
 
 func TestABacklogIsSentWholeThoughTheLogIsTrimmed(t *testing.T) {
-	l := NewLog("e", 0, History{Messages: 50}, new(metrics.Gauge))
+	l := NewLog("e", 0, &History{Messages: 50}, new(metrics.Gauge))
 	for seq := range uint64(50) {
 		appendFrame(l, seq+1, 500, 0)
 	}
@@ -236,7 +236,7 @@ func TestABacklogIsSentWholeThoughTheLogIsTrimmed(t *testing.T) {
 
 func TestWhatIsSkippedIsLostAtOnce(t *testing.T) {
 	for _, deflate := range []bool{false, true} {
-		l := NewLog("e", 0, History{Messages: 50}, new(metrics.Gauge))
+		l := NewLog("e", 0, &History{Messages: 50}, new(metrics.Gauge))
 		m := join(t, l, 0, at(0), deflate)
 		appendFrame(l, 1, 10, 0)
 		m.write(l, 1<<20)
@@ -267,7 +267,7 @@ func TestHistoryIsKeptWithinItsBounds(t *testing.T) {
 		{"age over all", History{Messages: 1000, Age: time.Millisecond}, 200, 101},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			l := NewLog("e", 0, c.h, new(metrics.Gauge))
+			l := NewLog("e", 0, &c.h, new(metrics.Gauge))
 			for seq := range uint64(100) {
 				appendFrame(l, seq+1, 100, int64(seq+1))
 			}
@@ -284,7 +284,7 @@ func TestHistoryIsKeptWithinItsBounds(t *testing.T) {
 }
 
 func TestDeflatedMembersGetCompressedFramesOnceCaughtUp(t *testing.T) {
-	l := NewLog("e", 0, History{Messages: 50}, new(metrics.Gauge))
+	l := NewLog("e", 0, &History{Messages: 50}, new(metrics.Gauge))
 	for seq := range uint64(10) {
 		appendFrame(l, seq+1, 100, 0)
 	}
@@ -306,7 +306,7 @@ func TestDeflatedMembersGetCompressedFramesOnceCaughtUp(t *testing.T) {
 
 func TestAnIdleLogGivesItsMemoryBackAndGoesOn(t *testing.T) {
 	var memory metrics.Gauge
-	l := NewLog("e", 0, History{Messages: 50, Age: time.Second}, &memory)
+	l := NewLog("e", 0, &History{Messages: 50, Age: time.Second}, &memory)
 	m := join(t, l, 0, at(0), false)
 	appendFrame(l, 1, 100, 0)
 	m.write(l, 1<<20)
@@ -322,7 +322,7 @@ func TestAnIdleLogGivesItsMemoryBackAndGoesOn(t *testing.T) {
 }
 
 func TestAppendAndFlushAllocateNothing(t *testing.T) {
-	l := NewLog("e", 0, History{Messages: 64}, new(metrics.Gauge))
+	l := NewLog("e", 0, &History{Messages: 64}, new(metrics.Gauge))
 	c, _ := l.Join(Newest, at(0), false)
 	header, payload := make([]byte, 2), make([]byte, 100)
 	seq := uint64(0)
@@ -337,7 +337,7 @@ func TestAppendAndFlushAllocateNothing(t *testing.T) {
 }
 
 func TestReadersSeeWholeFramesWhileTheLogGrows(t *testing.T) {
-	l := NewLog("e", 0, History{Messages: 64}, new(metrics.Gauge))
+	l := NewLog("e", 0, &History{Messages: 64}, new(metrics.Gauge))
 	const last = 20_000
 	done := make(chan *member)
 	for i := range 3 {
@@ -360,7 +360,7 @@ func TestReadersSeeWholeFramesWhileTheLogGrows(t *testing.T) {
 }
 
 func BenchmarkFlush(b *testing.B) {
-	l := NewLog("e", 0, History{Messages: 64}, new(metrics.Gauge))
+	l := NewLog("e", 0, &History{Messages: 64}, new(metrics.Gauge))
 	start, _ := l.Join(Newest, at(0), false)
 	appendFrame(l, 1, 128, 0)
 	start.settle(l)
@@ -372,7 +372,7 @@ func BenchmarkFlush(b *testing.B) {
 }
 
 func BenchmarkAppend(b *testing.B) {
-	l := NewLog("e", 0, History{Messages: 64}, new(metrics.Gauge))
+	l := NewLog("e", 0, &History{Messages: 64}, new(metrics.Gauge))
 	header, payload := make([]byte, 4), make([]byte, 200)
 	b.ReportAllocs()
 	seq := uint64(0)
@@ -384,31 +384,31 @@ func BenchmarkAppend(b *testing.B) {
 
 func TestALogKeepsWhatItIsBoundTo(t *testing.T) {
 	var memory metrics.Gauge
-	l := NewLog("e", 0, History{Messages: 100}, &memory)
+	l := NewLog("e", 0, &History{Messages: 100}, &memory)
 	for seq := range uint64(100) {
 		appendFrame(l, seq+1, 1000, int64(seq))
 	}
 	full := memory.Value()
-	l.Bound(History{Messages: 10})
+	l.Bound(&History{Messages: 10})
 	if first := l.First(at(100)); first != 91 || memory.Value() >= full {
 		t.Errorf("of 10 messages the first is %d of 100; %d bytes of %d are held", first, memory.Value(), full)
 	}
-	l.Bound(History{Messages: 100, Bytes: 5000})
+	l.Bound(&History{Messages: 100, Bytes: 5000})
 	if first := l.First(at(100)); first != 96 {
 		t.Errorf("of 5 messages the first is %d of 100", first)
 	}
-	l.Bound(History{Messages: 100, Age: 2 * time.Millisecond})
+	l.Bound(&History{Messages: 100, Age: 2 * time.Millisecond})
 	if first := l.First(at(100)); first != 99 {
 		t.Errorf("of those of 2 ms the first is %d of 100", first)
 	}
-	l.Bound(History{Messages: 20})
+	l.Bound(&History{Messages: 20})
 	for seq := range uint64(50) {
 		appendFrame(l, seq+101, 1000, 100)
 	}
 	if first := l.First(at(100)); first != 131 {
 		t.Errorf("of 20 messages the first is %d of 150", first)
 	}
-	l.Bound(History{})
+	l.Bound(&History{})
 	if first := l.First(at(100)); first != 151 {
 		t.Errorf("the first is %d where none is kept of 150", first)
 	}
