@@ -106,8 +106,8 @@ func BenchmarkRebound(b *testing.B) {
 	m := New(Config{Bounds: func(string) broker.Bounds { return kept }})
 	for i := range rooms {
 		name := fmt.Sprint("room", i)
-		s, slot := m.shardOf(name)
-		m.create(s, slot, name)
+		s, at := m.shardOf(name)
+		m.create(s, at, name)
 	}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"fmt"
+	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,6 +103,9 @@ func checkBooks(t *testing.T, b *Broker) {
 			if r.log.n > 0 && !r.listed {
 				t.Errorf("%s cannot be evicted", name)
 			}
+			if r.stock != nothing && r.log.n == 0 && len(r.log.array) == 0 && !r.listed && r.duePlace == 0 && r.idsUntil == 0 {
+				t.Errorf("%s has place for nothing", name)
+			}
 			if r.duePlace == 0 && b.dueOf(r) < never {
 				t.Errorf("%s is never looked at", name)
 			}
@@ -110,6 +114,9 @@ func checkBooks(t *testing.T, b *Broker) {
 				listed++
 			}
 		}
+	}
+	if !reflect.DeepEqual(nothing, new(stock)) {
+		t.Errorf("the stock of those who have none is %+v", nothing)
 	}
 	if kept != b.kept {
 		t.Errorf("rooms cost %d, the books say %d", kept, b.kept)

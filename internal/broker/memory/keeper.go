@@ -37,10 +37,16 @@ type shard struct {
 
 var hashSeed = maphash.MakeSeed()
 
-func (b *Broker) shardOf(room string) (s *shard, slot uint8) {
+// place is where a room belongs: its shard, and its slot there.
+type place struct{ shard, slot uint8 }
+
+func (b *Broker) shardOf(room string) (*shard, place) {
 	h := maphash.String(hashSeed, room)
-	return &b.shards[h%shardCount], uint8(h / shardCount % slotCount)
+	at := place{uint8(h % shardCount), uint8(h / shardCount % slotCount)}
+	return b.home(at), at
 }
+
+func (b *Broker) home(at place) *shard { return &b.shards[at.shard] }
 
 var epochEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
 
@@ -57,17 +63,29 @@ func (b *Broker) epoch(room string, generation uint64) string {
 
 // keeper decides what stays in memory.
 type keeper struct {
-	kept   int64  // the cost of all rooms
-	ids    ids    // publish IDs within the window
-	recent recent // rooms that can give memory back, the longest unused first
-	dues   dues   // rooms by when housekeeping looks at them
+	bounds map[broker.Bounds]*broker.Bounds // those that rooms have: as many as there are classes of rooms
+	kept   int64                            // the cost of all rooms
+	ids    ids                              // publish IDs within the window
+	recent recent                           // rooms that can give memory back, the longest unused first
+	dues   dues                             // rooms by when housekeeping looks at them
 }
 
 func (k *keeper) total() int64 { return k.kept + k.ids.cost() }
 
-func (b *Broker) create(s *shard, slot uint8, name string) *room {
-	r := &room{name: name, bounds: b.cfg.Bounds(name), shard: s, slot: slot, used: b.now.at}
-	r.epoch = b.epoch(name, s.generations[slot])
+// boundsOf is the bounds of a room.
+func (b *Broker) boundsOf(name string) *broker.Bounds {
+	bounds := b.cfg.Bounds(name)
+	shared := b.bounds[bounds]
+	if shared == nil {
+		shared = &bounds
+		b.bounds[bounds] = shared
+	}
+	return shared
+}
+
+func (b *Broker) create(s *shard, at place, name string) *room {
+	r := &room{name: name, bounds: b.boundsOf(name), place: at, stock: nothing, used: b.now.at}
+	r.epoch = b.epoch(name, s.generations[at.slot])
 	s.mu.Lock()
 	s.rooms[name] = r
 	s.mu.Unlock()
@@ -82,7 +100,7 @@ func (b *Broker) forget(r *room) {
 	b.recent.remove(r)
 	b.dues.remove(r)
 	b.kept -= r.cost()
-	s := r.shard
+	s := b.home(r.place)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r.last > 0 {
@@ -132,10 +150,10 @@ func (b *Broker) evict(need int64, keep *room) bool {
 		}
 		if r.log.n > 0 {
 			before := r.cost()
-			r.shard.mu.Lock()
+			b.home(r.place).mu.Lock()
 			r.drop((r.log.n + 1) / 2)
 			r.log.fit()
-			r.shard.mu.Unlock()
+			b.home(r.place).mu.Unlock()
 			b.kept += r.cost() - before
 		}
 		if r.log.n > 0 {
@@ -167,15 +185,18 @@ func (b *Broker) settle(r *room) {
 		return
 	}
 	if idle || r.log.n > 0 {
+		b.open(r)
 		b.recent.add(r)
 	} else {
 		b.recent.remove(r)
 	}
 	if r.duePlace == 0 {
 		if due := b.dueOf(r); due < never {
+			b.open(r)
 			b.dues.add(r, max(due, b.now.at+housekeepEvery))
 		}
 	}
+	b.tidy(r)
 }
 
 // dueOf says when there will be something to do about a room. It may become later
@@ -212,30 +233,31 @@ func (b *Broker) trim(r *room) {
 		return
 	}
 	before := r.cost()
-	r.shard.mu.Lock()
+	b.home(r.place).mu.Lock()
 	r.dropAged(b.now.at)
 	if r.log.n <= len(r.log.array)/4 {
 		r.log.fit()
 	}
-	r.shard.mu.Unlock()
+	b.home(r.place).mu.Unlock()
 	b.kept += r.cost() - before
 }
 
 // rebound gives every room the bounds that it has now: some 300 ns for each that
 // has the same.
 func (b *Broker) rebound() {
+	clear(b.bounds)
 	for i := range b.shards {
 		for name, r := range b.shards[i].rooms {
-			bounds := b.cfg.Bounds(name)
-			if bounds == r.bounds {
+			bounds := b.boundsOf(name)
+			if *bounds == *r.bounds {
 				continue
 			}
 			before := r.cost()
-			r.shard.mu.Lock()
+			b.home(r.place).mu.Lock()
 			r.bounds = bounds
 			r.fit(b.now.at)
 			r.log.fit()
-			r.shard.mu.Unlock()
+			b.home(r.place).mu.Unlock()
 			b.kept += r.cost() - before
 			b.dues.remove(r) // it may have become due earlier
 			b.settle(r)

@@ -97,6 +97,7 @@ type Broker struct {
 	// owned by the goroutine
 	spare      []item // the array of a queue that is done
 	slack      int    // batches in a row that needed little of theirs
+	large      bool   // the queue's array is
 	now        moment
 	subscribed []string
 	deliveries []broker.Message
@@ -146,6 +147,7 @@ func New(cfg Config) *Broker {
 	b.claims.held = make(map[string]holding)
 	b.revocations.kept = make(map[revocation]broker.Revocation)
 	b.lifecycle.most, b.lifecycle.now = cfg.Events, cfg.Now
+	b.bounds = make(map[broker.Bounds]*broker.Bounds)
 	b.ids.window = max(0, int64(cfg.DedupWindow))
 	for i := range b.shards {
 		b.shards[i].rooms = make(map[string]*room)
@@ -284,13 +286,13 @@ func (b *Broker) Range(ctx context.Context, q broker.Query) (broker.Page, error)
 		return broker.Page{}, broker.ErrClosed
 	}
 	at := int64(b.cfg.Now().Sub(b.start))
-	s, slot := b.shardOf(q.Room)
+	s, in := b.shardOf(q.Room)
 	s.mu.Lock()
 	if r := s.rooms[q.Room]; r != nil {
 		defer s.mu.Unlock()
 		return r.page(q, at), nil
 	}
-	generation := s.generations[slot]
+	generation := s.generations[in.slot]
 	s.mu.Unlock()
 	return broker.Page{Epoch: b.epoch(q.Room, generation), First: 1}, nil
 }

@@ -64,7 +64,7 @@ func (d *dues) remove(r *room) {
 	if r.duePlace == 0 {
 		return
 	}
-	heap.Remove((*dueHeap)(d), r.duePlace-1)
+	heap.Remove((*dueHeap)(d), int(r.duePlace)-1)
 	if n := len(d.rooms); cap(d.rooms) > 1024 && n < cap(d.rooms)/4 {
 		d.rooms = append(make([]*room, 0, 2*n), d.rooms...)
 	}
@@ -77,12 +77,12 @@ func (h *dueHeap) Len() int           { return len(h.rooms) }
 func (h *dueHeap) Less(i, j int) bool { return h.rooms[i].due < h.rooms[j].due }
 func (h *dueHeap) Swap(i, j int) {
 	h.rooms[i], h.rooms[j] = h.rooms[j], h.rooms[i]
-	h.rooms[i].duePlace, h.rooms[j].duePlace = i+1, j+1
+	h.rooms[i].duePlace, h.rooms[j].duePlace = int32(i+1), int32(j+1)
 }
 func (h *dueHeap) Push(x any) {
 	r := x.(*room)
 	h.rooms = append(h.rooms, r)
-	r.duePlace = len(h.rooms)
+	r.duePlace = int32(len(h.rooms))
 }
 func (h *dueHeap) Pop() any {
 	n := len(h.rooms) - 1

@@ -163,13 +163,13 @@ func (b *Broker) ActiveRooms(ctx context.Context, cursor string, limit int) (roo
 
 // tail is where a room's log ends.
 func (b *Broker) tail(room string) broker.Position {
-	s, slot := b.shardOf(room)
+	s, in := b.shardOf(room)
 	s.mu.Lock()
 	if r := s.rooms[room]; r != nil {
 		defer s.mu.Unlock()
 		return broker.Position{Epoch: r.epoch, Seq: r.last}
 	}
-	generation := s.generations[slot]
+	generation := s.generations[in.slot]
 	s.mu.Unlock()
 	return broker.Position{Epoch: b.epoch(room, generation)}
 }

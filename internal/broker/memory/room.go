@@ -17,10 +17,9 @@ type entry struct {
 
 const entryCost = int64(unsafe.Sizeof(entry{}))
 
-// roomCost is what a room takes without its name and messages: itself, its epoch
-// and its places in the shard's map and in dues. Measured with 50,000 rooms: some
-// 190 bytes beside the struct.
-const roomCost = int64(unsafe.Sizeof(room{})) + 192
+// roomCost is what a room takes without its name and messages: itself, its stock, its
+// epoch and its places in the shard's map and in dues.
+const roomCost = int64(unsafe.Sizeof(room{})+unsafe.Sizeof(stock{})) + 96
 
 // ring is a queue of entries. The array's length is a power of two or zero.
 type ring struct {
@@ -49,7 +48,9 @@ func (q *ring) pop() {
 // fit gives back the part of the array that is not needed.
 func (q *ring) fit() {
 	if q.n == 0 {
-		*q = ring{}
+		if q.array != nil {
+			*q = ring{}
+		}
 		return
 	}
 	size := len(q.array)
@@ -69,30 +70,62 @@ func (q *ring) resize(size int) {
 	q.array, q.head = array, 0
 }
 
-// room is the state of one room.
+// room is the state of one room. There are very many in which nothing happens: it
+// has 80 bytes, exactly a size class of Go's allocator.
 type room struct {
-	// immutable
-	name  string
-	shard *shard
-	slot  uint8 // of shard.generations
+	name string // immutable
 
-	// written by the goroutine under shard.mu; read by Range under it
-	bounds broker.Bounds
+	// written by the goroutine under the shard's mu; read by Range under it
+	bounds *broker.Bounds // what they are is never changed
 	epoch  string
 	last   uint64 // the newest seq there has been
-	log    ring
+	*stock
 
 	// owned by the goroutine
 	time       int64 // Unix milliseconds of the newest message
+	used       int64 // when it was last published to or unsubscribed
+	place            // immutable
+	subscribed bool
+}
+
+// stock is what a room has while it keeps something, or is to be looked at: 96 bytes.
+type stock struct {
+	// written by the goroutine under the shard's mu; read by Range under it
+	log ring
+
+	// owned by the goroutine
 	dataBytes  int64 // of Data in log
 	nameBytes  int64 // of From and Event in log
-	used       int64 // when it was last published to or unsubscribed
-	idsUntil   int64 // when the last of its publish IDs leaves the window
-	due        int64 // when housekeeping looks at it
-	duePlace   int   // 1 + index in the heap; 0: not in it
+	idsUntil   int64 // when the last of the room's publish IDs leaves the window
+	due        int64 // when housekeeping looks at the room
 	prev, next *room // in recent
+	duePlace   int32 // 1 + index in the heap; 0: not in it
 	listed     bool  // is in recent
-	subscribed bool
+}
+
+// nothing is the stock of all rooms that have none. It is never written to.
+var nothing = new(stock)
+
+// open gives the room a stock that can be written to.
+func (b *Broker) open(r *room) {
+	if r.stock != nothing {
+		return
+	}
+	s := b.home(r.place)
+	s.mu.Lock()
+	r.stock = new(stock)
+	s.mu.Unlock()
+}
+
+// tidy takes away the stock of a room that has nothing in it.
+func (b *Broker) tidy(r *room) {
+	if r.stock == nothing || len(r.log.array) > 0 || r.listed || r.duePlace > 0 || b.now.at < r.idsUntil {
+		return
+	}
+	s := b.home(r.place)
+	s.mu.Lock()
+	r.stock = nothing
+	s.mu.Unlock()
 }
 
 // cost is the memory the room takes.
@@ -100,7 +133,7 @@ func (r *room) cost() int64 {
 	return roomCost + int64(len(r.name)) + int64(len(r.log.array))*entryCost + r.dataBytes + r.nameBytes
 }
 
-// keep adds e to the log within the bounds. The caller holds shard.mu.
+// keep adds e to the log within the bounds. The caller holds the shard's mu.
 func (r *room) keep(e entry) {
 	if r.bounds.Messages <= 0 {
 		return
@@ -118,7 +151,7 @@ func (r *room) keep(e entry) {
 	r.nameBytes += int64(len(e.from) + len(e.event))
 }
 
-// fit takes out what the bounds do not keep. The caller holds shard.mu.
+// fit takes out what the bounds do not keep. The caller holds the shard's mu.
 func (r *room) fit(now int64) {
 	r.dropAged(now)
 	for r.log.n > 0 && (r.log.n > r.bounds.Messages || r.overBytes(0)) {
@@ -130,7 +163,7 @@ func (r *room) overBytes(more int64) bool {
 	return r.bounds.Bytes > 0 && r.dataBytes+more > r.bounds.Bytes
 }
 
-// drop takes the n oldest out of the log. The caller holds shard.mu.
+// drop takes the n oldest out of the log. The caller holds the shard's mu.
 func (r *room) drop(n int) {
 	for range n {
 		e := r.log.at(0)
@@ -140,7 +173,7 @@ func (r *room) drop(n int) {
 	}
 }
 
-// dropAged takes out what is too old. The caller holds shard.mu.
+// dropAged takes out what is too old. The caller holds the shard's mu.
 func (r *room) dropAged(now int64) {
 	for r.log.n > 0 && r.aged(r.log.at(0), now) {
 		r.drop(1)
@@ -151,7 +184,7 @@ func (r *room) aged(e *entry, now int64) bool {
 	return r.bounds.Age > 0 && now-e.at >= int64(r.bounds.Age)
 }
 
-// page answers q as of now. The caller holds shard.mu.
+// page answers q as of now. The caller holds the shard's mu.
 func (r *room) page(q broker.Query, now int64) broker.Page {
 	// Housekeeping comes late by up to a second: what has aged since is not shown.
 	fresh := 0

@@ -11,10 +11,11 @@ import (
 const chunk = 1024
 
 // A queue's array with more than spareItems is let go once spareUses batches in a
-// row needed less than a quarter of theirs.
+// row needed less than a quarter of theirs, or none came for spareTime.
 const (
 	spareItems = 2 * chunk
 	spareUses  = 64
+	spareTime  = int64(time.Second)
 )
 
 // moment is the time of a chunk.
@@ -44,7 +45,11 @@ func (b *Broker) run() {
 		if len(batch) > 0 {
 			continue
 		}
-		if next := b.nextDue(); next < armed {
+		next := b.nextDue()
+		if cap(b.spare) > spareItems || b.large {
+			next = min(next, b.now.at+spareTime)
+		}
+		if next < armed {
 			armed = next
 			timer.Reset(time.Duration(max(0, next-b.now.at)))
 		}
@@ -52,6 +57,7 @@ func (b *Broker) run() {
 		case <-b.wake:
 		case <-timer.C:
 			armed = never
+			b.slack = spareUses
 		}
 	}
 }
@@ -63,6 +69,7 @@ func (b *Broker) take() []item {
 	batch := b.queue
 	b.queue = b.spare[:0]
 	b.spare = nil
+	b.large = cap(b.queue) > spareItems
 	b.rebounding = false
 	if len(b.controls) > chunk {
 		b.controls = make(map[string]int) // a map never shrinks
@@ -196,7 +203,7 @@ func (b *Broker) flush() {
 }
 
 func (b *Broker) publish(p *broker.Publication) {
-	s, slot := b.shardOf(p.Room)
+	s, at := b.shardOf(p.Room)
 	r := s.rooms[p.Room]
 	if r != nil && p.ID != "" {
 		if first, ok := b.ids.find(r, p.ID, b.now.at); ok {
@@ -217,11 +224,12 @@ func (b *Broker) publish(p *broker.Publication) {
 		return
 	}
 	if r == nil {
-		r = b.create(s, slot, p.Room)
+		r = b.create(s, at, p.Room)
 	}
 	r.used = b.now.at
 	position := b.store(r, p)
 	if p.ID != "" && b.ids.window > 0 {
+		b.open(r)
 		b.ids.add(r, p, position, b.now.at)
 	}
 	if r.subscribed {
@@ -240,20 +248,24 @@ func (b *Broker) answer(p *broker.Publication, position broker.Position, err err
 // store numbers p and keeps it within the room's bounds.
 func (b *Broker) store(r *room, p *broker.Publication) broker.Position {
 	before := r.cost()
-	r.shard.mu.Lock()
+	if r.bounds.Messages > 0 {
+		b.open(r)
+	}
+	s := b.home(r.place)
+	s.mu.Lock()
 	r.time = max(r.time, b.now.milli)
 	r.last++
 	r.keep(entry{at: b.now.at, time: r.time, from: p.From, event: p.Event, data: p.Data})
-	r.shard.mu.Unlock()
+	s.mu.Unlock()
 	b.kept += r.cost() - before
 	return broker.Position{Epoch: r.epoch, Seq: r.last}
 }
 
 func (b *Broker) subscribe(name string) {
-	s, slot := b.shardOf(name)
+	s, at := b.shardOf(name)
 	r := s.rooms[name]
 	if r == nil {
-		r = b.create(s, slot, name)
+		r = b.create(s, at, name)
 	}
 	r.subscribed = true
 	b.subscribed = append(b.subscribed, r.name)
@@ -273,18 +285,18 @@ func (b *Broker) unsubscribe(name string) {
 
 // reset begins a room's log anew.
 func (b *Broker) reset(name string) {
-	s, slot := b.shardOf(name)
+	s, at := b.shardOf(name)
 	r := s.rooms[name]
 	if r == nil {
 		s.mu.Lock()
-		s.generations[slot]++
+		s.generations[at.slot]++
 		s.mu.Unlock()
 		return
 	}
 	before := r.cost()
 	s.mu.Lock()
-	s.generations[slot]++
-	r.epoch = b.epoch(name, s.generations[slot])
+	s.generations[at.slot]++
+	r.epoch = b.epoch(name, s.generations[at.slot])
 	r.last = 0
 	r.drop(r.log.n)
 	r.log.fit()
