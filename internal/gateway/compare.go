@@ -36,11 +36,12 @@ func (h *hub) compareLoop() {
 
 // silent is the rooms from which nothing was heard for compareEvery.
 func (h *hub) silent(now time.Time) (rooms []*hubRoom) {
+	at := monotonicAt(now)
 	for i := range h.stripes {
 		s := &h.stripes[i]
 		s.mu.Lock()
 		for _, r := range s.rooms {
-			if r.silent(now) {
+			if r.silent(at) {
 				rooms = append(rooms, r)
 			}
 		}
@@ -49,10 +50,10 @@ func (h *hub) silent(now time.Time) (rooms []*hubRoom) {
 	return rooms
 }
 
-func (r *hubRoom) silent(now time.Time) bool {
+func (r *hubRoom) silent(now int64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !r.filling && now.Sub(r.heard) >= compareEvery && now.Sub(r.read) >= compareEvery
+	return !r.filling && now-max(r.heard, r.read) >= int64(compareEvery)
 }
 
 func (h *hub) compare(rooms []*hubRoom) {
@@ -67,7 +68,7 @@ func (h *hub) compare(rooms []*hubRoom) {
 		h.log.Debug("rooms not compared", "rooms", len(rooms), "error", err)
 		return
 	}
-	now := time.Now()
+	now := monotonic()
 	for i, r := range rooms {
 		if r.differs(&tails[i], now) {
 			h.fills.add(r)
@@ -77,7 +78,7 @@ func (h *hub) compare(rooms []*hubRoom) {
 
 // differs holds the log against the broker's. Where they differ the log must be
 // read, and is marked so.
-func (r *hubRoom) differs(t *broker.Tail, now time.Time) bool {
+func (r *hubRoom) differs(t *broker.Tail, now int64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.filling || r.closed {

@@ -30,7 +30,7 @@ func (h *hub) refill(r *hubRoom) {
 // check has a room's log compared with the broker's, for a member that knows
 // more of it than the log does. One read serves all who ask meanwhile.
 // The read that answers has the returned number, and is done when r.reads is that.
-func (h *hub) check(r *hubRoom) (read uint64) {
+func (h *hub) check(r *hubRoom) (read uint32) {
 	read, fill := r.refresh()
 	if fill {
 		h.fills.add(r)
@@ -60,7 +60,10 @@ func (h *hub) fill(r *hubRoom) {
 		return
 	}
 	r.begun++
-	was := reading{log: r.log.Load(), stamp: r.stamp, number: r.begun, resets: r.resets, kept: r.kept}
+	was := reading{log: r.log.Load(), stamp: r.stamp, number: r.begun, resets: r.resets}
+	if r.held != nil {
+		was.held = r.held.ever
+	}
 	r.mu.Unlock()
 	page, goesOn, err := h.read(r, was.log, was.stamp)
 	if err != nil {
@@ -157,8 +160,10 @@ func (h *hub) later(do func()) {
 
 // reading is how a room was when a read of its log began.
 type reading struct {
-	log                         *room.Log
-	stamp, number, resets, kept uint64
+	log            *room.Log
+	stamp          uint64
+	number, resets uint32
+	held           int // messages that were ever held
 }
 
 // splice appends a page, and behind it the held messages. was is the room when the
@@ -201,7 +206,7 @@ func (h *hub) splice(r *hubRoom, was *reading, goesOn bool, page broker.Page) (a
 		r.stamp, lost = 0, true
 	}
 	h.countGap(was.log != nil, goesOn, repaired, lost)
-	r.read = time.Now()
+	r.read = monotonic()
 	if r.reads.Load() < was.number {
 		r.reads.Store(was.number)
 	}
@@ -227,13 +232,16 @@ func (h *hub) countGap(had, goesOn, repaired, lost bool) {
 // message is last. It returns true where it must keep some of it for another
 // read.
 func (r *hubRoom) spliceHeld(e *encoder, l *room.Log, was *reading, last uint64) (again bool) {
-	held := r.held
-	r.held, r.heldBytes = nil, 0
-	unseen := len(held) - int(r.kept-was.kept) // from here on the page may know less
+	if r.held == nil {
+		return false
+	}
+	held := r.held.messages
+	unseen := len(held) - (r.held.ever - was.held) // from here on the page may know less
+	r.held = nil
 	for i := range held {
 		m := &held[i]
 		if m.Epoch != l.Epoch() && i >= unseen {
-			r.keepAll(held[i:])
+			r.hold(held[i:])
 			return true
 		}
 		if m.Epoch != l.Epoch() || m.Seq <= l.Head() {
@@ -242,12 +250,18 @@ func (r *hubRoom) spliceHeld(e *encoder, l *room.Log, was *reading, last uint64)
 		// Beyond a jump within what the page covers the messages are gone, and the
 		// log says so; beyond one after it they may be had.
 		if m.Seq > max(l.Head(), last)+1 {
-			r.keepAll(held[i:])
+			r.hold(held[i:])
 			return true
 		}
 		r.append(e, l, m)
 	}
 	return false
+}
+
+// hold keeps the rest of what was held for another read.
+func (r *hubRoom) hold(rest []broker.Message) {
+	r.held = new(heldBack)
+	r.held.add(rest...)
 }
 
 // before is the seq that a log of this page stands at first.

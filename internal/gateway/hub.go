@@ -136,7 +136,7 @@ func (h *hub) release(r *hubRoom, shard int) {
 	r.marks[shard].held.Store(false)
 	r.holders--
 	if r.holders == 0 {
-		r.idle = time.Now()
+		r.idle = monotonic()
 	}
 }
 
@@ -180,7 +180,7 @@ func (h *hub) sweep(s *stripe, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for name, r := range s.rooms {
-		if r.holders > 0 || now.Sub(r.idle) < lingerRoom || !r.roster.idle() {
+		if r.holders > 0 || monotonicAt(now)-r.idle < int64(lingerRoom) || !r.roster.idle() {
 			r.expire(now)
 			continue
 		}

@@ -18,7 +18,9 @@ const (
 	heldBytesMax = 8 << 20
 )
 
-// hubRoom is a room as all loops share it.
+// hubRoom is a room as all loops share it. There are very many in which nothing
+// happens: it has 208 bytes, exactly a size class of Go's allocator. Times are
+// monotonic's, and what is of use only while something happens is made for that.
 type hubRoom struct {
 	// Immutable.
 	name  string
@@ -28,28 +30,33 @@ type hubRoom struct {
 	roster    roster
 	crowd     crowd
 	published sharedBucket
-	members   atomic.Int64
 	log       atomic.Pointer[room.Log] // nil until it was first read
-	reads     atomic.Uint64            // the newest read of it that is done; written under mu
+	members   atomic.Int32
+	reads     atomic.Uint32 // the newest read of the log that is done; written under mu
 
 	// Guarded by the stripe's mu.
-	holders int       // loops with members
-	idle    time.Time // since when there is none
+	holders int32 // loops with members
+	idle    int64 // since when there is none
 
 	mu sync.Mutex
 	// Guarded by mu, as is appending to the log.
-	filling    bool // the log is being read, or waits for it
-	subscribed bool // the broker has said so; only then is the log read
-	held       []broker.Message
-	heldBytes  int       // of data
+	held       *heldBack // nil: nothing
 	stamp      uint64    // of the log's newest message; 0: not known
-	heard      time.Time // when something was last delivered
-	read       time.Time // when the log was last read from the broker, or compared
-	begun      uint64    // reads of the log, numbered from 1
-	asked      uint64    // the read that someone waits for
-	resets     uint64    // how often the log began anew
-	kept       uint64    // messages that were ever held
+	heard      int64     // when something was last delivered
+	read       int64     // when the log was last read from the broker, or compared
+	begun      uint32    // reads of the log, numbered from 1
+	asked      uint32    // the read that someone waits for
+	resets     uint32    // how often the log began anew
+	filling    bool      // the log is being read, or waits for it
+	subscribed bool      // the broker has said so; only then is the log read
 	closed     bool
+}
+
+// heldBack is what waits while a room's log is read.
+type heldBack struct {
+	messages []broker.Message
+	bytes    int // of data
+	ever     int // messages that were
 }
 
 // mark is what a loop and the appenders tell each other.
@@ -70,8 +77,11 @@ func (m *mark) mark() bool {
 
 var started = time.Now()
 
-// monotonic is a clock for latencies, in nanoseconds.
+// monotonic is a clock for latencies and for what there are many of, in nanoseconds.
 func monotonic() int64 { return int64(time.Since(started)) }
+
+// monotonicAt is what it says, or said, at t.
+func monotonicAt(t time.Time) int64 { return int64(t.Sub(started)) }
 
 func newHubRoom(name string, class *Class, loops int, unsaid *metrics.Gauge) *hubRoom {
 	r := &hubRoom{name: name, marks: make([]mark, loops), roster: roster{depth: unsaid}}
@@ -103,7 +113,7 @@ func (r *hubRoom) accept(e *encoder, messages []broker.Message) (fill bool) {
 	if r.closed {
 		return false // its memory was given back
 	}
-	now := time.Now()
+	now := monotonic()
 	for i := range messages {
 		m := &messages[i]
 		if !r.filling && !r.follows(m, now) {
@@ -127,7 +137,7 @@ func (r *hubRoom) accept(e *encoder, messages []broker.Message) (fill bool) {
 const echoTime = 5 * time.Second
 
 // follows says whether m is the next message of the log, or one that it has.
-func (r *hubRoom) follows(m *broker.Message, now time.Time) bool {
+func (r *hubRoom) follows(m *broker.Message, now int64) bool {
 	l := r.log.Load()
 	if m.Epoch != l.Epoch() || m.Seq > l.Head()+1 {
 		return false
@@ -135,7 +145,7 @@ func (r *hubRoom) follows(m *broker.Message, now time.Time) bool {
 	if m.Seq == l.Head() && m.Stamp != 0 && r.stamp != 0 {
 		return m.Stamp == r.stamp
 	}
-	return m.Seq > l.Head() || m.Stamp == 0 || now.Sub(r.read) < echoTime
+	return m.Seq > l.Head() || m.Stamp == 0 || now-r.read < int64(echoTime)
 }
 
 func (r *hubRoom) append(e *encoder, l *room.Log, m *broker.Message) {
@@ -144,26 +154,30 @@ func (r *hubRoom) append(e *encoder, l *room.Log, m *broker.Message) {
 }
 
 func (r *hubRoom) keep(m broker.Message) {
-	if len(r.held) == heldMax || r.heldBytes > heldBytesMax { // half, so that it is seldom moved
-		newer := r.held[(len(r.held)+1)/2:]
-		r.held, r.heldBytes = r.held[:0], 0
-		r.keepAll(newer)
+	if r.held == nil {
+		r.held = new(heldBack)
 	}
-	r.keepAll([]broker.Message{m})
-	r.kept++
+	h := r.held
+	if len(h.messages) == heldMax || h.bytes > heldBytesMax { // half, so that it is seldom moved
+		newer := h.messages[(len(h.messages)+1)/2:]
+		h.messages, h.bytes = h.messages[:0], 0
+		h.add(newer...)
+	}
+	h.add(m)
+	h.ever++
 }
 
-// keepAll holds messages, which may lie further on in the same array.
-func (r *hubRoom) keepAll(messages []broker.Message) {
+// add holds messages, which may lie further on in the same array.
+func (h *heldBack) add(messages ...broker.Message) {
 	for i := range messages {
-		r.heldBytes += len(messages[i].Data)
+		h.bytes += len(messages[i].Data)
 	}
-	r.held = append(r.held, messages...)
+	h.messages = append(h.messages, messages...)
 }
 
 // refresh says that the log must be read, by a read that begins from now on. fill
 // is true unless one is under way already, which is then followed by another.
-func (r *hubRoom) refresh() (read uint64, fill bool) {
+func (r *hubRoom) refresh() (read uint32, fill bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.asked = r.begun + 1
@@ -183,7 +197,7 @@ func (r *hubRoom) reset(p broker.Position, memory *metrics.Gauge) (replaced bool
 	if r.closed || l != nil && l.Epoch() == p.Epoch {
 		return false
 	}
-	r.held, r.heldBytes = nil, 0
+	r.held = nil
 	r.resets++
 	if l == nil {
 		return false
@@ -200,8 +214,10 @@ func (r *hubRoom) replace(l *room.Log) {
 	}
 }
 
-// expire lets go of messages that are too old.
+// expire lets go of messages that are too old, and of what is only of use while
+// users come and go.
 func (r *hubRoom) expire(now time.Time) {
+	r.roster.rest(monotonicAt(now))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if l := r.log.Load(); l != nil {

@@ -35,7 +35,17 @@ func (ses *session) user() string {
 	if ses.caller != nil {
 		return ses.caller.user
 	}
-	return ses.name(guestPrefix)
+	// Who joins many rooms, or publishes much, has one name for all of it.
+	if g := &ses.shard.guest; g.session != ses {
+		*g = guestName{ses, ses.name(guestPrefix)}
+	}
+	return ses.shard.guest.name
+}
+
+// guestName is the name of the guest who was asked for last.
+type guestName struct {
+	session *session
+	name    string
 }
 
 func (ses *session) identity() *auth.Identity {

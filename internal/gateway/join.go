@@ -32,7 +32,7 @@ type joining struct {
 	since   *protocol.Position
 	last    int    // -1: not asked
 	watch   bool   // tell who comes and goes
-	read    uint64 // the read of the log that answers it, where the log as it is does not; 0: none
+	read    uint32 // the read of the log that answers it, where the log as it is does not; 0: none
 	until   int64
 	counted bool // in session.pending: the first of the session that waits for this room
 }
@@ -66,7 +66,7 @@ func (ses *session) join(r *protocol.Request) {
 		return
 	}
 	lr := ses.shard.local(r.Room)
-	if len(lr.waiting) == 0 && lr.log != nil && lr.enough(&j) {
+	if !lr.awaited() && lr.log != nil && lr.enough(&j) {
 		lr.complete(&j)
 		lr.leaveIfEmpty()
 		return
@@ -90,7 +90,7 @@ func (ses *session) waits(name []byte) bool {
 }
 
 func (lr *localRoom) waits(ses *session) bool {
-	return ses.queued > 0 && slices.ContainsFunc(lr.waiting, func(j *joining) bool { return j.session == ses })
+	return ses.queued > 0 && lr.awaited() && slices.ContainsFunc(lr.waiting, func(j *joining) bool { return j.session == ses })
 }
 
 // forget counts out a joining that waits no more.
@@ -110,6 +110,7 @@ func (lr *localRoom) wait(j *joining) {
 	if kept.counted = !lr.waits(j.session); kept.counted {
 		j.session.pending++
 	}
+	lr.open()
 	lr.waiting = append(lr.waiting, &kept)
 	lr.shard.waiting++
 	j.session.queued++
@@ -128,7 +129,7 @@ func (lr *localRoom) enough(j *joining) bool {
 // admit completes the joins that waited for the log, in their order, up to one
 // that needs a read which is not done.
 func (lr *localRoom) admit() {
-	for lr.log != nil && len(lr.waiting) > 0 {
+	for lr.log != nil && lr.awaited() {
 		j := lr.waiting[0]
 		if !j.session.gone && !lr.enough(j) && lr.shared.reads.Load() < j.read {
 			break
@@ -146,6 +147,7 @@ func (lr *localRoom) admit() {
 			lr.complete(j)
 		}
 	}
+	lr.tidy()
 	lr.leaveIfEmpty()
 }
 
@@ -167,6 +169,7 @@ func (lr *localRoom) expire(now int64) {
 	}
 	clear(lr.waiting[len(kept):])
 	lr.waiting = kept
+	lr.tidy()
 	lr.leaveIfEmpty()
 }
 
@@ -228,7 +231,7 @@ func (lr *localRoom) full(j *joining) *protocol.Error {
 		return problem
 	}
 	n := lr.shared.members.Add(1)
-	if limits.MembersPerRoom > 0 && n > int64(limits.MembersPerRoom) {
+	if limits.MembersPerRoom > 0 && int(n) > limits.MembersPerRoom {
 		lr.shared.members.Add(-1)
 		j.session.quota.leaveRoom()
 		lr.shard.m.Limited(metrics.LimitRoomMembers)

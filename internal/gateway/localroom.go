@@ -8,25 +8,31 @@ import (
 	"github.com/fanfare-ws/fanfare/internal/room"
 )
 
-// localRoom is one loop's part of a room.
+// localRoom is one loop's part of a room. It has 80 bytes, exactly a size class of
+// Go's allocator.
 type localRoom struct {
 	shard   *shard
 	shared  *hubRoom
 	log     *room.Log // that the members' cursors are of; nil until the room's was read
 	members []member  // values, so that a pass over them goes straight through memory
+	*aside            // nil: nobody waits, nor watches
+	listed  bool      // its members are in the roster: the class has presence
+
+	// A pass over the members.
+	queued bool   // in shard.dirty
+	at     int32  // the member that is next
+	head   uint64 // the log's, when the pass began
+	since  int64  // when what the pass sends was accepted, the oldest of it
+}
+
+// aside is what few rooms have.
+type aside struct {
 	waiting []*joining
-	listed  bool // its members are in the roster: the class has presence
 
 	// Who is told who comes and goes.
 	watchers []watcher
 	news     *presenceNews // is being told; nil: nothing is
 	told     int           // from here on the watchers have been
-
-	// A pass over the members.
-	queued bool   // in shard.dirty
-	at     int    // the member that is next
-	head   uint64 // the log's, when the pass began
-	since  int64  // when what the pass sends was accepted, the oldest of it
 }
 
 // member is a session's cursor in a room.
@@ -55,9 +61,25 @@ func (s *shard) local(name []byte) *localRoom {
 	return lr
 }
 
+// open makes place for who waits, or watches, and tidy takes it away.
+func (lr *localRoom) open() {
+	if lr.aside == nil {
+		lr.aside = new(aside)
+	}
+}
+
+func (lr *localRoom) tidy() {
+	if lr.aside != nil && len(lr.waiting)+len(lr.watchers) == 0 && lr.news == nil {
+		lr.aside = nil
+	}
+}
+
+// awaited says whether a join waits for the room's log.
+func (lr *localRoom) awaited() bool { return lr.aside != nil && len(lr.waiting) > 0 }
+
 // leaveIfEmpty lets go of a room without members.
 func (lr *localRoom) leaveIfEmpty() {
-	if len(lr.members) > 0 || len(lr.waiting) > 0 {
+	if len(lr.members) > 0 || lr.awaited() {
 		return
 	}
 	s := lr.shard
@@ -94,12 +116,12 @@ func (lr *localRoom) pass(n int) (visited int, done bool) {
 	if lr.at == 0 {
 		lr.head = lr.log.Head()
 	}
-	for visited < n && lr.at < len(lr.members) {
-		lr.flush(lr.at)
+	for visited < n && int(lr.at) < len(lr.members) {
+		lr.flush(int(lr.at))
 		lr.at++
 		visited++
 	}
-	if lr.at < len(lr.members) {
+	if int(lr.at) < len(lr.members) {
 		return visited, false
 	}
 	now := monotonic()
@@ -273,7 +295,7 @@ func (lr *localRoom) remove(i int) {
 	lr.members = lr.members[:last]
 	lr.shared.members.Add(-1)
 	s.m.Memberships.Add(-1)
-	if lr.queued && i < lr.at && i != last {
+	if lr.queued && i < int(lr.at) && i != last {
 		lr.flush(i) // the pass would not come by it again
 	}
 }

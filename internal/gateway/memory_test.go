@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"fmt"
+	"runtime"
 	"sync/atomic"
 	"testing"
 
@@ -62,4 +64,35 @@ func TestTheMemoryInUseIsThatOfTheProcess(t *testing.T) {
 		t.Errorf("%d bytes more with %d more", grown, len(held))
 	}
 	held[0] = 2
+}
+
+// What a room costs in which nothing happens, all of the gateway's own and what the
+// broker keeps of it in this process: README says what a hundred thousand take.
+func TestAnIdleRoomTakesLittleMemory(t *testing.T) {
+	needsPlain(t)
+	const rooms, most = 2000, 1000
+	s := run(t, func(c *setup) { c.Classes[0].Presence = true })
+	c := s.dial()
+	join := func(n int) {
+		for i := range n {
+			c.join(fmt.Sprintf("room-%d-%d", n, i), "")
+		}
+		s.untilMetric("fanfare_rooms", float64(n))
+		until(t, "who is in them is said", func() bool { return s.set.PresenceUnsaid.Value() == 0 })
+		s.letGo() // of what was of use only meanwhile
+	}
+	live := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC() // what is in pools goes at the second
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := live()
+	join(rooms)
+	if each := (live() - before) / rooms; each > most {
+		t.Errorf("%d bytes for each of %d rooms, want at most %d", each, rooms, most)
+	} else {
+		t.Logf("%d bytes for each", each)
+	}
 }

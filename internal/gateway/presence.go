@@ -94,9 +94,11 @@ func (q *roomQueue) take() *hubRoom {
 	r := q.rooms[0]
 	q.rooms[0] = nil
 	q.rooms = q.rooms[1:]
-	if len(q.rooms) > 0 {
-		q.signal()
+	if len(q.rooms) == 0 {
+		q.rooms = nil
+		return r
 	}
+	q.signal()
 	return r
 }
 
@@ -305,10 +307,11 @@ func (p *people) heard(e broker.PresenceEvent) {
 
 // tell has every loop tell its members of the room who asked for it.
 func (p *people) tell(r *hubRoom, now time.Time) {
-	news := &presenceNews{room: r, frame: r.crowd.event(r.name, now)}
+	news := &presenceNews{room: r}
+	news.frame, news.passes = r.crowd.event(r.name, now)
 	for i := range r.marks {
 		if r.marks[i].held.Load() {
-			r.crowd.passes.Add(1)
+			news.passes.Add(1)
 			p.gw.shards[i].loop.Post(news)
 		}
 	}

@@ -32,7 +32,7 @@ func (p *people) recountLoop() {
 // quietRoom is a room to be counted, and how many events were heard before.
 type quietRoom struct {
 	room  *hubRoom
-	heard uint64
+	heard uint32
 }
 
 // recount counts the users of the rooms that were quiet for recountEvery. Each of

@@ -320,7 +320,7 @@ func (s *service) quieten() {
 		st.mu.Lock()
 		for _, r := range st.rooms {
 			r.mu.Lock()
-			r.heard, r.read = r.heard.Add(-compareEvery), r.read.Add(-max(compareEvery, echoTime))
+			r.heard, r.read = r.heard-int64(compareEvery), r.read-int64(max(compareEvery, echoTime))
 			r.mu.Unlock()
 		}
 		st.mu.Unlock()

@@ -9,11 +9,17 @@ import (
 
 // roster is the users that are in a room by this gateway, and what the broker has
 // still to be told of them. A guest is in it only until the broker knows: its
-// connection says the rest.
+// connection says the rest. Every room has one: of a room with nothing but guests
+// who have been there for a while it is 24 bytes.
 type roster struct {
 	depth *metrics.Gauge // of all rosters' unsaid
 
 	mu     sync.Mutex
+	*books // nil: nobody with a name is in it, and all is said
+}
+
+// books are a roster's, guarded by its mu.
+type books struct {
 	users  map[string]int    // of those with a name: connections; 0: in the grace after the last
 	unsaid map[string]remark // nil while all is said
 	delta  int               // what the room's known count lacks by what is unsaid
@@ -78,7 +84,27 @@ func (m *remark) lacks() (n int) {
 func (r *roster) enter(user string, guest bool) (queue bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.open()
 	return r.come(user, guest)
+}
+
+// open makes the books.
+func (r *roster) open() {
+	if r.books == nil {
+		r.books = new(books)
+	}
+}
+
+// rest lets go of the books where there is nothing to be kept in them, and nobody
+// will look at them for what was said.
+func (r *roster) rest(now int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.books == nil || r.state != rosterIdle || r.noted != r.told || r.cooledSays < r.says || r.warming ||
+		len(r.users)+len(r.unsaid)+len(r.waiting) > 0 || r.spurt.due > now {
+		return
+	}
+	r.books = nil
 }
 
 func (r *roster) come(user string, guest bool) (queue bool) {
@@ -100,6 +126,7 @@ func (r *roster) come(user string, guest bool) (queue bool) {
 func (r *roster) exit(user string, guest bool) (queue bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.open()
 	return r.leave(user, guest)
 }
 
@@ -124,6 +151,7 @@ func (r *roster) leave(user string, guest bool) (queue bool) {
 func (r *roster) rename(was, is string, wasGuest, isGuest bool) (queue bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.open()
 	queue = r.come(is, isGuest)
 	return r.leave(was, wasGuest) || queue
 }
@@ -133,6 +161,9 @@ func (r *roster) rename(was, is string, wasGuest, isGuest bool) (queue bool) {
 func (r *roster) close(user string) (last, queue bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.books == nil {
+		return false, false
+	}
 	n, there := r.users[user]
 	if !there {
 		return false, false
@@ -148,6 +179,9 @@ func (r *roster) close(user string) (last, queue bool) {
 func (r *roster) over(user string) (queue bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.books == nil {
+		return false
+	}
 	if n, there := r.users[user]; !there || n > 0 {
 		return false
 	}
@@ -259,6 +293,9 @@ func (r *roster) warms() (first bool) {
 func (r *roster) warmed() (queue bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.books == nil {
+		return false
+	}
 	r.warming = false
 	if r.state != rosterCooling {
 		return false
@@ -272,6 +309,9 @@ func (r *roster) warmed() (queue bool) {
 func (r *roster) cooled() (queue bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.books == nil {
+		return false
+	}
 	r.cooledSays++
 	for user, m := range r.unsaid {
 		if !m.pending && m.say <= r.cooledSays {
@@ -292,6 +332,9 @@ func (r *roster) cooled() (queue bool) {
 func (r *roster) settle(then func()) (waits, soon bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.books == nil {
+		return false, false
+	}
 	if r.noted == r.told || len(r.waiting) >= settlingMost {
 		return false, false
 	}
@@ -303,6 +346,9 @@ func (r *roster) settle(then func()) (waits, soon bool) {
 func (r *roster) unsettled() (waiting []settling) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.books == nil {
+		return nil
+	}
 	waiting, r.waiting = r.waiting, nil
 	return waiting
 }
@@ -311,7 +357,7 @@ func (r *roster) unsettled() (waiting []settling) {
 func (r *roster) counted(joined, left []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.unsaid) == 0 {
+	if r.books == nil || len(r.unsaid) == 0 {
 		return
 	}
 	for _, user := range joined {
@@ -338,6 +384,9 @@ func (r *roster) count(user string, counted bool) {
 func (r *roster) again() (queue bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.books == nil {
+		return false
+	}
 	for user, n := range r.users {
 		queue = r.note(user, max(n, 1), false) || queue
 	}
@@ -348,6 +397,7 @@ func (r *roster) again() (queue bool) {
 func (r *roster) guest(user string) (queue bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.open()
 	return r.note(user, 1, false)
 }
 
@@ -355,6 +405,9 @@ func (r *roster) guest(user string) (queue bool) {
 func (r *roster) lacking() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.books == nil {
+		return 0
+	}
 	return r.delta
 }
 
@@ -362,13 +415,15 @@ func (r *roster) lacking() int {
 func (r *roster) end() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.depth.Add(-len(r.unsaid))
-	r.unsaid, r.waiting = nil, nil
+	if r.books != nil {
+		r.depth.Add(-len(r.unsaid))
+		r.unsaid, r.waiting = nil, nil
+	}
 }
 
 // idle says whether nobody with a name is in it and nothing is to be told.
 func (r *roster) idle() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.state == rosterIdle && len(r.users) == 0
+	return r.books == nil || r.state == rosterIdle && len(r.users) == 0
 }

@@ -133,9 +133,11 @@ func TestARosterTellsWhatIs(t *testing.T) {
 			}
 		}
 		for range 200 {
-			switch rng.IntN(6) {
+			switch rng.IntN(7) {
 			case 0:
 				speak(true)
+			case 6:
+				r.rest(now)
 			case 1:
 				cool()
 			case 4:
@@ -160,7 +162,7 @@ func TestARosterTellsWhatIs(t *testing.T) {
 			cool()
 			warmUp()
 		}
-		if asked != answered || r.waiting != nil {
+		if asked != answered || r.books != nil && r.waiting != nil {
 			t.Errorf("seed %d: %d waited and %d were called", seed, asked, answered)
 		}
 		for user, n := range truth {
@@ -174,8 +176,12 @@ func TestARosterTellsWhatIs(t *testing.T) {
 				named++
 			}
 		}
-		if depth.Value() != 0 || r.lacking() != 0 || len(r.users) != named || r.idle() != (named == 0) {
-			t.Errorf("seed %d: depth %d, delta %d, %d users, %d named", seed, depth.Value(), r.lacking(), len(r.users), named)
+		if depth.Value() != 0 || r.lacking() != 0 || r.idle() != (named == 0) {
+			t.Errorf("seed %d: depth %d, delta %d, %d named", seed, depth.Value(), r.lacking(), named)
+		}
+		r.rest(now + int64(time.Minute))
+		if r.books == nil != (named == 0) || named > 0 && len(r.users) != named {
+			t.Errorf("seed %d: the books of %d named users are %+v", seed, named, r.books)
 		}
 	}
 }

@@ -195,6 +195,7 @@ func (ses *session) closed() {
 		lr.leaveIfEmpty()
 	}
 	ses.rooms = nil
+	ses.shard.guest = guestName{}
 	ses.shard.gw.leave(ses.quota)
 	ses.quota = nil
 }

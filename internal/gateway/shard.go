@@ -39,7 +39,8 @@ type shard struct {
 	leaving  []*loop.Conn         // to be sent away by a drain, the last first
 	sample   int                  // where the next sample of queues begins
 	relieved int64                // until when what relieve ended may still hold its queue
-	wait     time.Duration        // what the rate limit says of the frames just read
+	guest    guestName
+	wait     time.Duration // what the rate limit says of the frames just read
 
 	// Scratch.
 	decoder  protocol.Decoder
@@ -155,6 +156,8 @@ func (s *shard) grown(r *hubRoom) {
 const (
 	flushSlice = 256
 	flushTurn  = 2048
+	// dirtyKept is the longest line of rooms whose array is used again.
+	dirtyKept = 4096
 )
 
 // Turn is loop.Handler's: it hands what was published to the broker, writes to the
@@ -179,7 +182,9 @@ func (s *shard) Turn() (more bool) {
 		}
 	}
 	if s.next == len(s.dirty) {
-		s.dirty, s.next = s.dirty[:0], 0
+		if s.dirty, s.next = s.dirty[:0], 0; cap(s.dirty) > dirtyKept {
+			s.dirty = nil
+		}
 		return hunting || telling || saying
 	}
 	if s.next > len(s.dirty)/2 {

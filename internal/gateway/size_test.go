@@ -14,6 +14,9 @@ func TestWhatThereAreManyOfIsSmall(t *testing.T) {
 		{"a session", unsafe.Sizeof(session{}), 96},
 		{"a membership", unsafe.Sizeof(membership{}), 16},
 		{"a member", unsafe.Sizeof(member{}), 48},
+		{"a room", unsafe.Sizeof(hubRoom{}), 208},
+		{"a loop's mark of a room", unsafe.Sizeof(mark{}), 16},
+		{"a loop's part of a room", unsafe.Sizeof(localRoom{}), 80},
 	} {
 		if tt.got > tt.most {
 			t.Errorf("%s has %d bytes, want at most %d", tt.what, tt.got, tt.most)

@@ -27,7 +27,7 @@ func (s *shard) Tick(now int64) {
 	s.relieve(now)
 	if s.waiting > 0 {
 		for _, lr := range s.rooms {
-			if len(lr.waiting) > 0 {
+			if lr.awaited() {
 				lr.expire(now)
 			}
 		}

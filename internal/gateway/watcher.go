@@ -1,6 +1,10 @@
 package gateway
 
-import "github.com/fanfare-ws/fanfare/internal/protocol"
+import (
+	"sync/atomic"
+
+	"github.com/fanfare-ws/fanfare/internal/protocol"
+)
 
 // watcher is a member that is told who comes and goes.
 type watcher struct {
@@ -10,8 +14,9 @@ type watcher struct {
 
 // presenceNews is a post: who has come to a room and left it, framed once.
 type presenceNews struct {
-	room  *hubRoom
-	frame []byte
+	room   *hubRoom
+	frame  []byte
+	passes *atomic.Int32 // see telling
 }
 
 // watch has a member told who comes and goes, or not any more.
@@ -20,6 +25,7 @@ func (ses *session) watch(i int, on bool) {
 	lr := m.room
 	switch {
 	case on && m.watch == 0:
+		lr.open()
 		lr.watchers = append(lr.watchers, watcher{session: ses})
 		m.watch = int32(len(lr.watchers))
 		lr.shared.crowd.watchers.Add(1)
@@ -33,16 +39,17 @@ func (ses *session) watch(i int, on bool) {
 		lr.watchers[last] = watcher{}
 		lr.watchers = lr.watchers[:last]
 		m.watch = 0
+		lr.tidy()
 		lr.shared.crowd.watchers.Add(-1)
 	}
 }
 
 // announce begins to tell the watchers of a room. The news before that have been
-// told to all: see crowd.passes.
+// told to all: see telling.passes.
 func (s *shard) announce(n *presenceNews) {
 	lr := s.rooms[n.room.name]
-	if lr == nil || lr.shared != n.room || len(lr.watchers) == 0 {
-		n.room.crowd.passes.Add(-1)
+	if lr == nil || lr.shared != n.room || lr.aside == nil || len(lr.watchers) == 0 {
+		n.passes.Add(-1)
 		return
 	}
 	lr.news, lr.told = n, len(lr.watchers)
@@ -65,8 +72,9 @@ func (s *shard) tellSome() bool {
 		if lr.told > 0 {
 			break
 		}
-		lr.news.room.crowd.passes.Add(-1)
+		lr.news.passes.Add(-1)
 		lr.news = nil
+		lr.tidy()
 		s.telling[0] = nil
 		s.telling = s.telling[1:]
 	}
