@@ -28,7 +28,8 @@ type Broker struct {
 	id        string // of this process, drawn at random
 	refusals  refusals
 	fencing   fencing
-	master    *master         // nil but in the mode Sentinel
+	master    *master // nil but in the mode Sentinel
+	rollCall  time.Duration
 	ctx       context.Context // ends with Close
 	cancel    context.CancelFunc
 	done      sync.WaitGroup
@@ -64,13 +65,19 @@ func New(cfg Config) (*Broker, error) {
 	}
 	quiet()
 	var m *master
+	var client goredis.UniversalClient
 	if cfg.Mode == Sentinel {
+		// It connects to whom the sentinels name, by its dialer.
 		m = newMaster(&cfg, options)
+		client = goredis.NewClient(options.Simple())
+	} else {
+		client = goredis.NewUniversalClient(options)
 	}
 	b := &Broker{
 		cfg: cfg, sharded: cfg.Mode == Cluster, publish: "PUBLISH",
+		rollCall: rollCall,
 		standing: make(map[string]*standings),
-		id:       strings.ToLower(crand.Text()[:16]), client: goredis.NewUniversalClient(options), master: m,
+		id:       strings.ToLower(crand.Text()[:16]), client: client, master: m,
 	}
 	b.refusals.init(b)
 	b.fencing.init(b)

@@ -18,15 +18,13 @@ import (
 // subscribers.
 func (c *Config) universal(o *goredis.Options, addresses []string) *goredis.UniversalOptions {
 	u := &goredis.UniversalOptions{
-		Addrs:            addresses,
-		ClientName:       c.Name,
-		DB:               o.DB,
-		Username:         o.Username,
-		Password:         o.Password,
-		SentinelUsername: c.SentinelUsername,
-		SentinelPassword: c.SentinelPassword,
-		TLSConfig:        o.TLSConfig,
-		Dialer:           dialer(o.TLSConfig),
+		Addrs:      addresses,
+		ClientName: c.Name,
+		DB:         o.DB,
+		Username:   o.Username,
+		Password:   o.Password,
+		TLSConfig:  o.TLSConfig,
+		Dialer:     dialer(o.TLSConfig),
 		// Push frames of RESP3 lost messages in several releases.
 		Protocol:              2,
 		DisableIdentity:       true,
@@ -44,10 +42,7 @@ func (c *Config) universal(o *goredis.Options, addresses []string) *goredis.Univ
 			Mode: maintnotifications.ModeDisabled,
 		},
 	}
-	switch c.Mode {
-	case Sentinel:
-		u.MasterName = c.SentinelMaster
-	case Cluster:
+	if c.Mode == Cluster {
 		u.IsClusterMode = true
 		// A node that failed is asked again soon: there may be no other.
 		u.FailingTimeoutSeconds = 1

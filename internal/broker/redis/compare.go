@@ -18,6 +18,8 @@ type fencing struct {
 	b    *Broker
 	wake chan struct{} // capacity 1
 
+	working sync.Mutex // held while rooms are compared and renewed
+
 	mu     sync.Mutex
 	doubts []doubt // each epoch of a room once
 }
@@ -41,7 +43,7 @@ func (x *fencing) renew(doubts ...doubt) {
 
 // suspect has the shard's rooms compared.
 func (x *fencing) suspect(f *fence) {
-	if f.suspect(time.Now()) {
+	if f.suspect(time.Now(), suspectFor) {
 		signal(x.wake)
 	}
 }
@@ -67,6 +69,8 @@ func (x *fencing) run() {
 
 // work returns false if some is left to do.
 func (x *fencing) work() (done bool) {
+	x.working.Lock()
+	defer x.working.Unlock()
 	done = true
 	for _, s := range x.b.shards {
 		if err := x.compare(s); err != nil {

@@ -87,11 +87,41 @@
 // begins a new epoch where the log is behind it. Tails, Range and deliveries are held
 // against it, and after each end of a connection the rooms are compared, since what
 // nobody was delivered is known to nobody else. An answer that contradicts what was
-// delivered is none. With sentinels, connections to a server that the newest of their
-// configurations does not name are neither written nor read, and a new master gets
-// publications only after a second, in which whoever knows more than it renews the
-// rooms. What no gateway has heard of that still runs can be missed by none: for that
-// there is min-replicas-to-write, and a warning where it is 0.
+// delivered is none. What no gateway has heard of that still runs can be missed by
+// none: for that there is min-replicas-to-write, and a warning where it is 0.
+//
+// # The term of a master
+//
+// That each gateway holds what it knows against a log is of use only before its numbers
+// are given again. This is how an acknowledged message was lost in silence, on a machine
+// on which a gateway did not run for a second. Gateways A and B, members of a room at
+// both, a master M and its replica R, which lags:
+//
+//	A        has 10 acknowledged by M; nobody else is delivered it
+//	M        dies; R, which ends at 9, is promoted
+//	B        sees that, and publishes: R gives 10 to another message
+//	members  at B are delivered that one, in the same epoch
+//	A        runs again, finds its 10 to be another's, and renews the log: the members
+//	         at B get a reset behind their newest message, while the lost one lies before it
+//
+// So with sentinels a master has a term, named by the configuration that named it.
+// Connections are made to no server but the one that the newest configuration names
+// and whose term this gateway has entered, which is its first call there: it begins
+// the term, with whose token each publication comes. A publication whose token the
+// server is not open by is refused: so is one by who dials the new master and does
+// not know it for one, since what R is open by came with M's data. The term has a roll:
+// the gateways whose lease R knows. Each is struck off when it has left M, has all
+// answers of M noted, and has compared and renewed its rooms. When the roll is empty
+// the term is open. A gateway that does not answer is waited for as long as a lease
+// lasts. Then the term is open without it, and what it may know is taken for missing:
+// all rooms begin a new epoch, those with members at once and the others with their
+// next publication, so that what is lost lies behind a reset for every member. A gateway
+// that still acknowledges by M then adds to what lies there; before it does, it asks the
+// sentinels, if it has not of late.
+//
+// In a Cluster and on one server that comes back with less than it had there is no term:
+// the log is compared by each gateway when it finds the connection ended, and the first
+// publication may be before that.
 //
 // The package never blocks a caller but in Range, Tails, Renew, Forget and the
 // Fleet's and the People's methods, which end with their context; each of their round

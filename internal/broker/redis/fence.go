@@ -32,9 +32,10 @@ type known struct {
 	from  uint64    // the newest run that was not delivered: from is its first
 	to    uint64    // and to its last
 	acked place     // newest acknowledged publication of this gateway in the epoch
+	again uint64    // newest seq that was acknowledged for another time
 	own   uint64    // stamp of the newest publication of this gateway that came back
 	used  time.Time // when anything was last heard
-	// suspect is the newest of the two as it was when a connection ended: it is to be
+	// suspect is the newest of these as it was when a connection ended: it is to be
 	// compared.
 	suspect place
 }
@@ -81,11 +82,11 @@ func (k *known) enter(epoch string) {
 		k.past = [2]string{k.epoch, k.past[0]}
 	}
 	k.epoch = strings.Clone(epoch) // it may be a part of a message
-	k.seen, k.from, k.to, k.acked, k.suspect = place{}, 0, 0, place{}, place{}
+	k.seen, k.from, k.to, k.acked, k.again, k.suspect = place{}, 0, 0, place{}, 0, place{}
 }
 
 // least is what the log must have reached.
-func (k *known) least() uint64 { return max(k.acked.seq, k.seen.seq) }
+func (k *known) least() uint64 { return max(k.acked.seq, k.seen.seq, k.again) }
 
 // isNot says whether the known log has another message at a place.
 func (k *known) isNot(seq, stamp uint64) bool {
@@ -135,6 +136,20 @@ func (f *fence) accept(s *sent, p broker.Position) (ok, again bool) {
 		k.acked = place{p.Seq, s.stamp}
 	}
 	return true, false
+}
+
+// confirm notes a position that was acknowledged for the second time: another
+// gateway, which may be gone, has stored it.
+func (f *fence) confirm(room string, p broker.Position, now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	k := f.of(room, now)
+	if k.epoch == "" {
+		k.enter(p.Epoch)
+	}
+	if k.epoch == p.Epoch {
+		k.again = max(k.again, p.Seq)
+	}
 }
 
 // doubt is a room whose log contradicts what is known of it.
@@ -237,16 +252,19 @@ func (f *fence) read(room string, page *broker.Page) {
 	}
 }
 
-// suspect marks what is known of late: with the connection that ended the master may
-// have gone. It returns whether there is any.
-func (f *fence) suspect(now time.Time) (any bool) {
+// suspect marks what was heard of rooms within a time: with the connection that ended
+// the master may have gone. It returns whether there is any.
+func (f *fence) suspect(now time.Time, within time.Duration) (any bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, k := range f.rooms {
-		if k.suspect.seq == 0 && now.Sub(k.used) < suspectFor {
+		if k.suspect.seq == 0 && now.Sub(k.used) < within {
 			k.suspect = k.seen
 			if k.acked.seq > k.seen.seq {
 				k.suspect = k.acked
+			}
+			if k.again > k.suspect.seq {
+				k.suspect = place{seq: k.again}
 			}
 		}
 		any = any || k.suspect.seq > 0

@@ -38,6 +38,9 @@ type lane struct {
 	fence *fence
 	wake  chan struct{} // capacity 1
 	away  atomic.Bool   // the last round trip failed; a goroutine tries for the next
+	// sending is held from when publications are sent until their answers are known to
+	// the fence.
+	sending sync.Mutex
 
 	mu     sync.Mutex
 	queue  []broker.Publication
@@ -45,6 +48,7 @@ type lane struct {
 
 	// Owned by the lane's goroutine.
 	batch   []broker.Publication
+	token   string // of the term that it is sent in
 	cmds    []goredis.Cmder
 	sent    []sent // as batch
 	stamp   uint64 // the last that was given
@@ -131,13 +135,25 @@ func (l *lane) end() {
 
 // send stores the batch and answers it.
 func (l *lane) send() {
-	if l.away.Load() {
-		l.results = l.results[:0]
+	l.results = l.results[:0]
+	if !l.store() {
 		for i := range l.batch {
 			l.results = append(l.results, broker.Result{Room: l.batch[i].Room, Err: errAway, Ticket: l.batch[i].Ticket})
 		}
-		l.answer()
-		return
+	}
+	l.answer()
+}
+
+// store returns false if the batch was not sent.
+func (l *lane) store() (sent bool) {
+	l.sending.Lock()
+	defer l.sending.Unlock()
+	var open bool
+	if l.token, open = l.b.master.publishing(); !open {
+		l.lose()
+	}
+	if l.away.Load() {
+		return false
 	}
 	// Not the broker's context: what is on its way at Close gets its answer.
 	ctx, cancel := context.WithTimeout(context.Background(), l.b.cfg.PublishTimeout)
@@ -157,7 +173,7 @@ func (l *lane) send() {
 	l.again(ctx)
 	l.b.cfg.Metrics.Command(metrics.RedisPublish, time.Since(begun), false)
 	l.conclude()
-	l.answer()
+	return true
 }
 
 // load gives the script to the server of the lane, and to no other: one that is
@@ -195,14 +211,23 @@ func (l *lane) command(ctx context.Context, i int, whole bool) goredis.Cmder {
 	bounds := l.b.cfg.Bounds(p.Room)
 	stamp := s.stamp
 	keys := []string{l.names.state(p.Room), l.names.stream(p.Room)}
+	if l.token != "" {
+		keys = append(keys, l.names.open())
+	}
 	window := l.b.cfg.DedupWindow
 	if p.ID != "" && window > 0 {
 		keys = append(keys, l.names.id(p.Room, p.ID))
 	}
 	body := make([]byte, 0, 9+4+len(p.From)+len(p.Event)+len(p.Data))
-	return scriptPublish.call(ctx, whole, keys, stampText(stamp), appendBody(body, p, stamp), len(p.Data),
+	args := []any{
+		stampText(stamp), appendBody(body, p, stamp), len(p.Data),
 		max(0, bounds.Messages), max(0, bounds.Bytes), milliseconds(bounds.Age), milliseconds(l.b.life(bounds)),
-		milliseconds(window), l.names.channel(p.Room), l.b.publish, s.epoch, s.least)
+		milliseconds(window), l.names.channel(p.Room), l.b.publish, s.epoch, s.least,
+	}
+	if l.token != "" {
+		args = append(args, l.token)
+	}
+	return scriptPublish.call(ctx, whole, keys, args...)
 }
 
 // milliseconds rounds up: a bound that is set must not become none.
@@ -243,7 +268,6 @@ func (l *lane) again(ctx context.Context) {
 
 // conclude makes the results of the commands' answers.
 func (l *lane) conclude() {
-	l.results = l.results[:0]
 	other := false // an answer is of another epoch than was known
 	for i := range l.batch {
 		r := broker.Result{Room: l.batch[i].Room, Ticket: l.batch[i].Ticket}
@@ -272,10 +296,18 @@ func (l *lane) conclude() {
 // fenceOff refuses the answers that a server gave which is no longer the master, as
 // far as that can be known. other: it may have renewed a log for not knowing it.
 func (l *lane) fenceOff(other bool) {
-	moved := other && l.b.master != nil && l.b.lookForMaster()
+	m := l.b.master
+	if m != nil && (other || m.isStale()) {
+		l.b.lookForMaster()
+	}
+	moved := !m.isOf(l.token)
 	for i := range l.results {
 		r := &l.results[i]
-		if r.Err != nil || r.Duplicate && !moved {
+		if r.Err != nil {
+			continue
+		}
+		if r.Duplicate && !moved {
+			l.fence.confirm(r.Room, r.Position, time.Now())
 			continue
 		}
 		ok, again := false, false
@@ -296,6 +328,10 @@ func (l *lane) fenceOff(other bool) {
 func (l *lane) outcome(cmd command) (p broker.Position, duplicate bool, err error) {
 	if err := cmd.Err(); err != nil {
 		if !reply(err) || isAway(err) {
+			l.lose()
+		}
+		if isUnsettled(err) {
+			l.b.master.doubt(l.token)
 			l.lose()
 		}
 		return p, false, unavailable(err)
@@ -323,6 +359,9 @@ func isAway(err error) bool {
 	}
 	return false
 }
+
+// isUnsettled says that the server takes no publications of that term.
+func isUnsettled(err error) bool { return goredis.HasErrorPrefix(err, "UNSETTLED") }
 
 func (l *lane) answer() {
 	size := int64(0)
@@ -358,7 +397,10 @@ func (l *lane) tryAgain() {
 		}
 		_, err := l.b.run(l.b.ctx, scriptProbe, []string{l.names.probeKey("lane")}, l.names.probe("lane"), "", l.b.publish)
 		// An old master that answers again would take it too.
-		if err == nil && (l.b.master == nil || !l.b.lookForMaster() && l.b.master.settled()) {
+		if err == nil && l.b.master != nil {
+			l.b.lookForMaster()
+		}
+		if _, open := l.b.master.publishing(); err == nil && open {
 			l.away.Store(false)
 			return
 		}

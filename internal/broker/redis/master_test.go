@@ -20,7 +20,7 @@ import (
 
 func TestNewestOpinionOfTheSentinelsCounts(t *testing.T) {
 	a, b := "10.0.0.1:6379", "10.0.0.2:6379"
-	m := &master{past: make(map[string]struct{})}
+	m := newMaster(&Config{}, new(goredis.UniversalOptions))
 	for i, step := range []struct {
 		opinions []opinion
 		addr     string
@@ -36,23 +36,27 @@ func TestNewestOpinionOfTheSentinelsCounts(t *testing.T) {
 		{[]opinion{{b, 0}, {b, 0}, {}}, b, true},     // set up anew
 	} {
 		moved := m.judge(step.opinions)
-		if moved != step.moved || m.addr != step.addr || m.left(m.addr) {
-			t.Errorf("step %d: moved %v to %q", i, moved, m.addr)
+		if moved != step.moved || m.named.addr != step.addr {
+			t.Errorf("step %d: moved %v to %q", i, moved, m.named.addr)
 		}
-	}
-	if !m.left(a) || m.left(b) {
-		t.Errorf("left: %v", m.past)
 	}
 }
 
-func TestConnectionToAnOldMasterIsOfNoUse(t *testing.T) {
+func TestConnectionToAnotherServerThanTheMasterIsOfNoUse(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	o := &goredis.UniversalOptions{Dialer: dialer(nil)}
 	m := newMaster(&Config{}, o)
+	dial := func() (net.Conn, error) { return o.Dialer(t.Context(), "tcp", "127.0.0.1:1") }
+	if c, err := dial(); !errors.Is(err, errDemoted) {
+		t.Errorf("dial before a master is known: %v, %v", c, err)
+	}
 	m.judge([]opinion{{s.addr(), 1}})
-	dial := func() (net.Conn, error) { return o.Dialer(t.Context(), "tcp", s.addr()) }
-	open := make([]net.Conn, 3)
+	if c, err := dial(); !errors.Is(err, errDemoted) {
+		t.Errorf("dial before its term is known: %v, %v", c, err)
+	}
+	m.update(opinion{s.addr(), 1}, term{token: "t"})
+	open := make([]net.Conn, 4)
 	for i := range open {
 		c, err := dial()
 		if err != nil {
@@ -64,6 +68,11 @@ func TestConnectionToAnOldMasterIsOfNoUse(t *testing.T) {
 	if _, err := open[1].Write([]byte("PING\r\n")); err != nil {
 		t.Fatal(err)
 	}
+	waits := make(chan error, 1)
+	go func() {
+		_, err := open[3].Read(make([]byte, 100))
+		waits <- err
+	}()
 	m.judge([]opinion{{"127.0.0.1:1", 2}})
 	if _, err := open[0].Write([]byte("PING\r\n")); !errors.Is(err, errDemoted) {
 		t.Errorf("write: %v", err)
@@ -73,6 +82,12 @@ func TestConnectionToAnOldMasterIsOfNoUse(t *testing.T) {
 	}
 	if _, err := open[2].(syscall.Conn).SyscallConn(); !errors.Is(err, errDemoted) {
 		t.Errorf("look: %v", err)
+	}
+	if err := <-waits; !errors.Is(err, errDemoted) {
+		t.Errorf("a read that waits: %v", err)
+	}
+	if n := len(m.conns); n != 0 {
+		t.Errorf("%d connections are remembered", n)
 	}
 	if c, err := dial(); !errors.Is(err, errDemoted) {
 		t.Errorf("dial: %v, %v", c, err)

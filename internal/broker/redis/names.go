@@ -50,6 +50,10 @@ func (n names) control() string           { return n.channels + "control" }
 func (n names) leases() string            { return n.keys + "fleet:leases" }
 func (n names) members() string           { return n.keys + "fleet:members" }
 
+// Of a master's term: who is waited for, and what it is open by.
+func (n names) term() string { return n.keys + "fleet:term" }
+func (n names) open() string { return n.keys + "fleet:open" }
+
 func (n names) records() string { return n.keys + "fleet:records" }
 
 // Of users: the rooms that have some, and of a room its users in order and their

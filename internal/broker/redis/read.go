@@ -118,7 +118,7 @@ func (b *Broker) readPart(ctx context.Context, r *reading) (page broker.Page, en
 	}
 	bounds := b.cfg.Bounds(room)
 	n := b.shards[b.of(room)].names
-	got, err := b.run(ctx, scriptRange, []string{n.state(room), n.stream(room)}, newEpoch(),
+	got, err := b.run(ctx, scriptRange, []string{n.state(room), n.stream(room)}, b.newEpoch(),
 		max(0, bounds.Messages), max(0, bounds.Bytes), milliseconds(bounds.Age), r.from, r.to, r.count(), newest,
 		milliseconds(strangerLife))
 	if err != nil {
@@ -164,7 +164,9 @@ func numberOf(v any) (uint64, bool) {
 }
 
 // newEpoch draws the name of an epoch.
-func newEpoch() string { return stampText(rand.Uint64()) }
+func (b *Broker) newEpoch() string { return b.master.prefix() + newStamp() }
+
+func newStamp() string { return stampText(rand.Uint64()) }
 
 // Tails tells where the logs of rooms end, in their order, and extends their lives.
 // A log that contradicts what this gateway knows of it is renewed afterwards.
@@ -205,7 +207,7 @@ func (b *Broker) tails(ctx context.Context, n names, rooms []string, chunk []int
 		keys = append(keys, n.state(rooms[i]), n.stream(rooms[i]))
 		life = max(life, b.life(b.cfg.Bounds(rooms[i])))
 	}
-	got, err := b.run(ctx, scriptTails, keys, newEpoch(), milliseconds(life))
+	got, err := b.run(ctx, scriptTails, keys, b.newEpoch(), milliseconds(life))
 	if err != nil {
 		return err
 	}
@@ -230,10 +232,14 @@ func (b *Broker) tails(ctx context.Context, n names, rooms []string, chunk []int
 // Sink.Reset, with the position before the first message kept, and by
 // Sink.Subscribed, since what is kept is not delivered.
 func (b *Broker) Renew(ctx context.Context, room, epoch string) error {
+	b.cfg.Log.Warn("a room's log was rewound: it begins a new epoch", "room", room)
+	return b.renew(ctx, room, epoch)
+}
+
+func (b *Broker) renew(ctx context.Context, room, epoch string) error {
 	n := b.shards[b.of(room)].names
 	bounds := b.cfg.Bounds(room)
-	b.cfg.Log.Warn("a room's log was rewound: it begins a new epoch", "room", room)
-	_, err := b.run(ctx, scriptRenew, []string{n.state(room), n.stream(room)}, epoch, newEpoch(),
+	_, err := b.run(ctx, scriptRenew, []string{n.state(room), n.stream(room)}, epoch, b.newEpoch(),
 		milliseconds(b.life(bounds)), n.channel(room), b.publish,
 		max(0, bounds.Messages), max(0, bounds.Bytes), milliseconds(bounds.Age))
 	if err != nil {
@@ -245,7 +251,7 @@ func (b *Broker) Renew(ctx context.Context, room, epoch string) error {
 // Forget implements broker.Broker.
 func (b *Broker) Forget(ctx context.Context, room string) error {
 	n := b.shards[b.of(room)].names
-	_, err := b.run(ctx, scriptForget, []string{n.state(room), n.stream(room)}, newEpoch(),
+	_, err := b.run(ctx, scriptForget, []string{n.state(room), n.stream(room)}, b.newEpoch(),
 		milliseconds(b.life(b.cfg.Bounds(room))), n.channel(room), b.publish)
 	if err != nil {
 		return fmt.Errorf("forget %q: %w", room, err)

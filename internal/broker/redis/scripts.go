@@ -42,8 +42,7 @@ func joinScript(kind metrics.RedisCommand, files ...string) *script {
 		}
 		text.Write(b)
 	}
-	sum := sha1.Sum([]byte(text.String()))
-	return &script{text: text.String(), hash: hex.EncodeToString(sum[:]), kind: kind}
+	return &script{text: text.String(), hash: hashText(text.String()), kind: kind}
 }
 
 var (
@@ -72,6 +71,21 @@ var (
 	scriptReap        = newPeopleScript("reap", metrics.RedisReap)
 	scriptLeave       = newPeopleScript("leave", metrics.RedisReap)
 )
+
+// scriptFollow writes also where memory is full: a master that cannot be entered
+// could not be read either.
+var scriptFollow = allowFull(newPeopleScript("follow", metrics.RedisFleet))
+
+// allowFull has a script run where memory is full.
+func allowFull(s *script) *script {
+	text := "#!lua flags=allow-oom\n" + s.text
+	return &script{text: text, hash: hashText(text), kind: s.kind}
+}
+
+func hashText(text string) string {
+	sum := sha1.Sum([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
 
 // call makes the command that runs a script: by its hash, or with its text where
 // Redis does not know it.

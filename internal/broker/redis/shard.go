@@ -139,7 +139,7 @@ func (s *shard) run() {
 		if !s.b.pauseUntil(jitter(wait), s.moved) {
 			return
 		}
-		if wait = min(2*wait, redialCap); s.b.master.after(time.Now().Add(-settle)) {
+		if wait = min(2*wait, redialCap); s.b.master.after(time.Now().Add(-fresh)) {
 			wait = redialBase // the new one is there
 		}
 		s.b.reload()

@@ -1,19 +1,35 @@
 -- Publishes one message: de-duplication, number, store, (S)PUBLISH.
--- KEYS: the room's state, its stream, and with an ID the key of the ID.
--- ARGV: 1 stamp, also the epoch of a log that begins; 2 body; 3 bytes of its data;
+-- KEYS: the room's state, its stream, with ARGV 13 what the term is open by, and
+--   with an ID the key of the ID.
+-- ARGV: 1 stamp, also the name of an epoch that begins; 2 body; 3 bytes of its data;
 --   4 messages, 5 bytes, 6 age in ms that the room keeps; 7 ms that its state lives;
 --   8 ms that the ID counts; 9 channel; 10 PUBLISH or SPUBLISH; 11 epoch and 12 seq
 --   that the log is known to have reached. One that has not was rewound: it goes on
---   in a new epoch, of which all are told before the message.
+--   in a new epoch, of which all are told before the message. 13, where sentinels
+--   name the master: the token of its term.
 -- Returns "EPOCH SEQ", behind "=" where the ID was stored before.
 local key, stream, id, stamp = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
+local fresh, unheard = stamp, nil
+if ARGV[13] then
+  id = KEYS[4]
+  local by = redis.pcall('GET', KEYS[3])
+  if by == ARGV[13] .. '!' then
+    -- It was opened without all gateways: nobody knows what is missing in the logs
+    -- of before it.
+    unheard = ARGV[13] .. '_'
+    fresh = unheard .. stamp
+  elseif by ~= ARGV[13] then
+    return redis.error_reply('UNSETTLED the term has not begun')
+  end
+end
 local now = clock()
 local seq, time, before, look, full, last, epoch = read(key)
 local rewound = epoch == ARGV[11] and seq < tonumber(ARGV[12])
+    or unheard and epoch and string.sub(epoch, 1, #unheard) ~= unheard
 if id then
   -- First, since what is not stored for want of memory must leave nothing behind,
   -- and a script fails so with its first write.
-  local mark = (not rewound and epoch or stamp) .. ' ' .. digits((seq or 0) + 1)
+  local mark = (not rewound and epoch or fresh) .. ' ' .. digits((seq or 0) + 1)
   local was = redis.pcall('SET', id, mark, 'NX', 'GET', 'PX', ARGV[8])
   if type(was) == 'table' and string.find(was.err, 'WRONGTYPE', 1, true)
       or type(was) == 'string' and not string.find(was, '^[%w_-]+ %d+$') then
@@ -25,9 +41,9 @@ if id then
   end
 end
 if not seq then
-  seq, time, before, look, full, last, epoch = begin(key, stream, stamp, ARGV[7])
+  seq, time, before, look, full, last, epoch = begin(key, stream, fresh, ARGV[7])
 elseif rewound then
-  epoch = stamp
+  epoch = fresh
   tell(ARGV[10], ARGV[9], renew(key, stream, seq, time, before, look, full, last, epoch, ARGV[4], ARGV[5], ARGV[6]), epoch)
 end
 if now < time then
@@ -47,7 +63,7 @@ if ARGV[4] ~= '0' then
       return done
     end
     -- Another wrote to our stream: the log begins anew.
-    seq, time, before, look, full, last, epoch = begin(key, stream, rewound and stamp .. '_' or stamp, ARGV[7])
+    seq, time, before, look, full, last, epoch = begin(key, stream, rewound and fresh .. '_' or fresh, ARGV[7])
     seq, number, after = 1, '1', tonumber(ARGV[3])
     entry = struct.pack('>I8I8', now, 0) .. ARGV[2]
     redis.call('XADD', stream, '1-0', 'm', entry)
