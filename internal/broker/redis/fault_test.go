@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/fanfare-ws/fanfare/internal/broker"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
@@ -220,6 +223,59 @@ func TestForgottenScriptsAreSentAgain(t *testing.T) {
 		r.read("a")
 		s.do("script", "flush")
 		r.tail("a")
+	}
+}
+
+// between runs what a test wants behind the first command of each pipeline, as another
+// gateway may.
+type between func()
+
+func (between) DialHook(next goredis.DialHook) goredis.DialHook          { return next }
+func (between) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook { return next }
+
+func (b between) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []goredis.Cmder) error {
+		_ = next(ctx, cmds[:1])
+		b()
+		if len(cmds) == 1 {
+			return nil
+		}
+		return next(ctx, cmds[1:])
+	}
+}
+
+func TestAScriptThatAnotherBringsInTheMiddleHurtsNobody(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	r := newRig(t, Config{URL: s.url()})
+	r.ready()
+	s.do("script", "flush")
+	r.client.AddHook(between(func() {
+		s.do("script", "load", scriptPresence.text)
+		s.do("script", "load", scriptCounts.text)
+	}))
+	ctx := t.Context()
+	var rooms []broker.RoomUsers
+	var names []string
+	for i := range countRooms + 2 { // two scripts count them
+		names = append(names, fmt.Sprint("room", i))
+		if i < 3 {
+			rooms = append(rooms, broker.RoomUsers{Room: names[i], Users: []broker.UserConnections{{User: "ada", Connections: 1}}})
+		}
+	}
+	if err := r.SetPresence(ctx, "g", rooms); err != nil {
+		t.Error(err)
+	}
+	s.do("script", "flush")
+	counts, err := r.OnlineCounts(ctx, names)
+	if err != nil || !slices.Equal(counts[:4], []int{1, 1, 1, 0}) {
+		t.Errorf("counts %v, %v", counts, err)
+	}
+	if _, err := r.Announce(ctx, broker.Member{ID: "g"}, time.Minute); err != nil {
+		t.Error(err)
+	}
+	if stands, err := r.Announce(ctx, broker.Member{ID: "g"}, time.Minute); err != nil || !stands {
+		t.Errorf("what was said is lost: %v, %v", stands, err)
 	}
 }
 

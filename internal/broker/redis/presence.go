@@ -71,20 +71,15 @@ func (b *Broker) SetPresence(ctx context.Context, gateway string, rooms []broker
 func (b *Broker) setPresence(ctx context.Context, partition int, s *standing, rooms []broker.RoomUsers) error {
 	s.order.Lock()
 	defer s.order.Unlock()
-	n := b.partitions()[partition].names
 	for flight := range slices.Chunk(rooms, flightScripts) {
 		calls, said := make([]*call, len(flight)), make([]say, len(flight))
-		for i, r := range flight {
-			said[i] = s.speak()
-			keys := append([]string{n.leases(), n.records()}, crowdKeys(n, said[i].holder, r.Room)...)
-			args := append(said[i].args(), b.crowdArgs(n, s.gateway, r.Room)...)
-			for _, u := range r.Users {
-				args = append(args, u.User, max(0, u.Connections))
+		for i := range flight {
+			calls[i] = &call{partition: partition, script: scriptPresence}
+			calls[i].renumber = func() {
+				said[i] = s.speak()
+				b.tellPresence(calls[i], s.gateway, &said[i], &flight[i])
 			}
-			calls[i] = &call{
-				partition: partition, script: scriptPresence, args: args,
-				keys: append(keys, n.usersOf(said[i].before, r.Room)),
-			}
+			calls[i].renumber()
 		}
 		if err := b.runAll(ctx, calls); err != nil {
 			return err
@@ -96,6 +91,18 @@ func (b *Broker) setPresence(ctx context.Context, partition int, s *standing, ro
 		}
 	}
 	return nil
+}
+
+// tellPresence makes the call that says of a room what said is of. No two of a
+// flight are about one user in one room, so that their order does not matter.
+func (b *Broker) tellPresence(c *call, gateway string, said *say, r *broker.RoomUsers) {
+	n := b.partitions()[c.partition].names
+	keys := append([]string{n.leases(), n.records()}, crowdKeys(n, said.holder, r.Room)...)
+	c.keys = append(keys, n.usersOf(said.before, r.Room))
+	c.args = append(said.args(), b.crowdArgs(n, gateway, r.Room)...)
+	for _, u := range r.Users {
+		c.args = append(c.args, u.User, max(0, u.Connections))
+	}
 }
 
 // WatchPresence implements broker.Presence.

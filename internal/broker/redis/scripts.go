@@ -148,15 +148,15 @@ type call struct {
 	script    *script
 	keys      []string
 	args      []any
+	renumber  func() // nil: the script may come after those behind it as it is
 	got       any
 	err       error // none, or Redis's
 }
 
 // runAll runs scripts in one round trip, those of one partition in their order. The
-// error is the first one's, as run has it; the others may have run. Where a
-// partition's server knows none of them they are sent again, with their text; where
-// it knew only some, the rest fail, since they would come after what they were
-// before.
+// error is the first one's, as run has it; the others may have run. What did not run
+// since Redis did not know the script is sent again, with its text, and comes after
+// the others then: another may have brought the script between two of them.
 func (b *Broker) runAll(ctx context.Context, calls []*call) error {
 	if err := b.usable(ctx); err != nil {
 		return err
@@ -186,19 +186,16 @@ func (b *Broker) runAll(ctx context.Context, calls []*call) error {
 	return unavailable(failed)
 }
 
-// unknown returns the calls of the partitions in which Redis knew no script.
-func unknown(calls []*call) []*call {
-	knew := make(map[int]bool)
+// unknown returns the calls whose script Redis did not know, to be sent again.
+func unknown(calls []*call) (all []*call) {
 	for _, c := range calls {
 		if !isUnknownScript(c.err) {
-			knew[c.partition] = true
+			continue
 		}
-	}
-	var all []*call
-	for _, c := range calls {
-		if !knew[c.partition] {
-			all = append(all, c)
+		if c.renumber != nil {
+			c.renumber()
 		}
+		all = append(all, c)
 	}
 	return all
 }

@@ -90,12 +90,18 @@ func (f *follower) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis
 	}
 }
 
-// hold keeps the gateway's lanes with the answers that they get.
-func (f *follower) hold() (holds, held chan struct{}) {
+// hold keeps the gateway's lanes with the answers that they get, until it is told to
+// go on.
+func (f *follower) hold() (holds <-chan struct{}, goOn func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.held, f.holds = make(chan struct{}), make(chan struct{}, 2)
-	return f.holds, f.held
+	return f.holds, sync.OnceFunc(func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		close(f.held)
+		f.held = nil
+	})
 }
 
 // follows waits until the gateway has entered a server.
@@ -158,7 +164,8 @@ func TestAcknowledgementUnderWayIsWaitedFor(t *testing.T) {
 	first := slow.recovers("a", `1`)
 	quick.recovers("a", `2`)
 	p.replicate()
-	holds, held := slow.hold()
+	holds, goOn := slow.hold()
+	defer goOn()
 	ticket := slow.send(broker.Publication{Room: "a", Data: []byte(`"lost"`)})
 	<-holds
 	quick.sees(p.new, 2)
@@ -166,10 +173,7 @@ func TestAcknowledgementUnderWayIsWaitedFor(t *testing.T) {
 	quick.follows(p.new)
 	slow.follows(p.new)
 	quick.refuses("a", `3`)
-	slow.mu.Lock()
-	slow.held = nil
-	slow.mu.Unlock()
-	close(held)
+	goOn()
 	res := slow.answer(ticket)
 	next := quick.recovers("a", `3`)
 	if res.Err == nil && next.Epoch == first.Epoch {
