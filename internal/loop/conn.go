@@ -131,6 +131,9 @@ func (c *Conn) put(b []byte) (n int, err error) {
 	if c.secure != nil {
 		return c.seal(b)
 	}
+	if c.flags&flagSaid != 0 {
+		return poll.WriteLast(int(c.fd), b)
+	}
 	return poll.Write(int(c.fd), b)
 }
 

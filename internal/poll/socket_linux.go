@@ -33,10 +33,16 @@ func Read(fd int, b []byte) (int, error) {
 
 // Write writes what the socket takes; fewer bytes than b, without an error, mean
 // that it is full. ErrAgain: it took nothing. One system call, as Read.
-func Write(fd int, b []byte) (int, error) {
+func Write(fd int, b []byte) (int, error) { return send(fd, b, 0) }
+
+// WriteLast is Write before a Close that comes at once: the end goes out with b, in
+// one segment.
+func WriteLast(fd int, b []byte) (int, error) { return send(fd, b, unix.MSG_MORE) }
+
+func send(fd int, b []byte, flags uintptr) (int, error) {
 	for {
 		n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))),
-			uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+			uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL|flags, 0, 0)
 		switch errno {
 		case 0:
 			return int(n), nil

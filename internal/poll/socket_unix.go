@@ -25,6 +25,9 @@ func Write(fd int, b []byte) (int, error) {
 	return retry(func() (int, error) { return unix.Write(fd, b) })
 }
 
+// WriteLast is Write before a Close that comes at once.
+func WriteLast(fd int, b []byte) (int, error) { return Write(fd, b) }
+
 func retry(call func() (int, error)) (int, error) {
 	for {
 		n, err := call()
