@@ -29,9 +29,17 @@ type Listener = poll.Listener
 const unsent = 128 << 10
 
 // Listen listens on a TCP address, host:port. The kernel ends a connection that
-// was accepted there when its peer acknowledges nothing for the timeout.
+// was accepted there when its peer acknowledges nothing for the timeout. Who says
+// nothing is accepted a second late.
 func Listen(addr string, timeout time.Duration) (*Listener, error) {
-	return poll.Listen(addr, poll.SocketOptions{NoDelay: true, UserTimeout: timeout, Unsent: unsent})
+	ln, err := poll.Listen(addr, poll.SocketOptions{NoDelay: true, UserTimeout: timeout, Unsent: unsent})
+	if err != nil {
+		return nil, err
+	}
+	if err := ln.Defer(); err != nil {
+		return nil, errors.Join(err, ln.Close())
+	}
+	return ln, nil
 }
 
 // Acceptor hands what a listener accepts to the loop with the fewest

@@ -25,6 +25,12 @@ func accept(fd int) (int, netip.AddrPort, error) {
 	return int(n), addrPort(&from), nil
 }
 
+// deferAccept is TCP_DEFER_ACCEPT of tcp(7). What was accepted by a SYN cookie
+// comes at once.
+func deferAccept(fd int) error {
+	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, 1)
+}
+
 // addrPort reads an address as the kernel gives it: the port in the order of the
 // network.
 func addrPort(from *unix.RawSockaddrAny) netip.AddrPort {

@@ -50,8 +50,17 @@ func Listen(addr string, o SocketOptions) (*Listener, error) {
 	return l, nil
 }
 
-func (l *Listener) inherit() (err error) {
-	if failed := l.raw.Control(func(fd uintptr) { err = SetSocketOptions(int(fd), l.options) }); failed != nil {
+func (l *Listener) inherit() error {
+	return l.control(func(fd int) error { return SetSocketOptions(fd, l.options) })
+}
+
+// Defer has Accept return who has sent something, and others a second after they
+// came; on Linux only. So what is accepted can be read, and a handshake costs one
+// wake-up less.
+func (l *Listener) Defer() error { return l.control(deferAccept) }
+
+func (l *Listener) control(f func(fd int) error) (err error) {
+	if failed := l.raw.Control(func(fd uintptr) { err = f(int(fd)) }); failed != nil {
 		return failed
 	}
 	return err

@@ -318,6 +318,55 @@ func TestAcceptedSocketsHaveTheListenersOptions(t *testing.T) {
 	}
 }
 
+// dialSilently connects and says nothing.
+func dialSilently(t *testing.T, ln *Listener) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func TestWhoSaysNothingIsAcceptedBehindWhoDoes(t *testing.T) {
+	if !inherits {
+		t.Skip("only Linux defers")
+	}
+	ln, err := Listen("127.0.0.1:0", SocketOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	if err := ln.Defer(); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 { // a machine that stands still for a second defers nothing
+		silent, spoken := dialSilently(t, ln), dialSilently(t, ln)
+		if _, err := spoken.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		var first netip.AddrPort
+		for i := range 2 {
+			fd, peer, err := ln.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = Close(fd)
+			if i == 0 {
+				first = peer
+			}
+		}
+		if first.String() == spoken.LocalAddr().String() {
+			return
+		}
+		if first.String() != silent.LocalAddr().String() {
+			t.Fatalf("%s was accepted, who is neither", first)
+		}
+	}
+	t.Error("who said nothing was accepted first")
+}
+
 func TestClosingTheListenerEndsAccept(t *testing.T) {
 	ln, err := Listen("127.0.0.1:0", SocketOptions{})
 	if err != nil {
