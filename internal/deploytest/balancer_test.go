@@ -19,7 +19,7 @@ const people = 30
 // spread connections, keep what they should not know out of their logs, say whom they
 // speak for, and leave a gateway that drains or stands still, without a message lost.
 func TestBalancers(t *testing.T) {
-	for name, start := range map[string]func(*topology) (*process, string){"haproxy": (*topology).haproxy, "nginx": (*topology).nginx} {
+	for name, start := range map[string]func(*topology) (*process, string){"haproxy": (*topology).haproxy, "nginx": func(f *topology) (*process, string) { return f.nginx() }} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			program(t, name)
@@ -33,6 +33,7 @@ func TestBalancers(t *testing.T) {
 			}
 			f.spread()
 			f.sawAddresses()
+			f.takesPages(addr)
 			if name == "haproxy" {
 				f.withoutRedis(c, redis, addr)
 				f.byHand()
@@ -86,7 +87,7 @@ func (f *topology) withoutRedis(c *crowd, redis *process, addr string) {
 	before := c.returned()
 	redis.signal(syscall.SIGSTOP)
 	eventually(f.t, "a new client is refused", func() error {
-		status, header, err := upgrade(addr)
+		status, header, err := upgrade(addr, "")
 		if err == nil && status != http.StatusServiceUnavailable {
 			err = fmt.Errorf("%d %v", status, header)
 		}
@@ -94,7 +95,7 @@ func (f *topology) withoutRedis(c *crowd, redis *process, addr string) {
 	})
 	redis.signal(syscall.SIGCONT)
 	eventually(f.t, "a new client is taken", func() error {
-		status, header, err := upgrade(addr)
+		status, header, err := upgrade(addr, "")
 		if err == nil && status != http.StatusSwitchingProtocols {
 			err = fmt.Errorf("%d %v", status, header)
 		}
@@ -110,14 +111,29 @@ func (f *topology) withoutRedis(c *crowd, redis *process, addr string) {
 	}
 }
 
-// upgrade asks for a WebSocket and returns what the answer is.
-func upgrade(addr string) (int, http.Header, error) {
+// takesPages: a page of the balancer's own address is one of the gateways' host, and
+// one of another is not.
+func (f *topology) takesPages(addr string) {
+	f.t.Helper()
+	for origin, want := range map[string]int{"http://" + addr: http.StatusSwitchingProtocols, "http://elsewhere.example": http.StatusForbidden} {
+		if got, _, err := upgrade(addr, origin); err != nil || got != want {
+			f.t.Errorf("a page of %s gets %d, %v; want %d", origin, got, err, want)
+		}
+	}
+}
+
+// upgrade asks for a WebSocket, for a page of an origin if there is one, and returns
+// what the answer is.
+func upgrade(addr, origin string) (int, http.Header, error) {
 	r, err := http.NewRequest(http.MethodGet, "http://"+addr+"/ws", nil)
 	if err != nil {
 		return 0, nil, err
 	}
 	for name, value := range map[string]string{"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="} {
 		r.Header.Set(name, value)
+	}
+	if origin != "" {
+		r.Header.Set("Origin", origin)
 	}
 	response, err := web.Do(r)
 	if err != nil {

@@ -184,11 +184,12 @@ func (f *topology) haproxy() (*process, string) {
 	return p, f.at["haproxy:8080"]
 }
 
-// nginx is haproxy with nginx.
-func (f *topology) nginx() (*process, string) {
+// nginx is haproxy with nginx. Own are replacements in the configuration.
+func (f *topology) nginx(own ...string) (*process, string) {
 	f.t.Helper()
-	config := f.file("deploy/nginx/nginx.conf", "listen 8080", "listen "+f.at["nginx:8080"], "/tmp/", f.dir+"/nginx-",
+	own = append(own, "listen 8080", "listen "+f.at["nginx:8080"], "/tmp/", f.dir+"/nginx-",
 		"proxy_read_timeout 30s", fmt.Sprintf("proxy_read_timeout %v", silence))
+	config := f.file("deploy/nginx/nginx.conf", own...)
 	p := newProcess(f.t, "nginx", nil, program(f.t, "nginx"), "-c", config, "-g", "daemon off;")
 	f.t.Cleanup(p.end) // before the cleanup that kills it: it has workers
 	p.start()
