@@ -19,11 +19,36 @@ func (l *Loop) schedule(c *Conn, due int64) {
 	}
 }
 
+// beats is how many times in an interval pings are sent: those that fall due in
+// between go out together, so that their pongs come together too.
+const beats = 64
+
+// beatOf is how far the pings of a loop are apart, 0 where that is less than its
+// clock tells. Who is silent is asked well before its time is out.
+func beatOf(c *Config) int64 {
+	beat := int64(c.HeartbeatInterval) / beats
+	if timeout := int64(c.HeartbeatTimeout); timeout > 0 {
+		beat = min(beat, (timeout-int64(c.HeartbeatInterval))/4)
+	}
+	if beat < wheelTick {
+		return 0
+	}
+	return beat
+}
+
+// onBeat puts a ping off until others are sent.
+func (l *Loop) onBeat(due int64) int64 {
+	if l.beat == 0 {
+		return due
+	}
+	return due + l.beat - 1 - (due+l.beat-1)%l.beat
+}
+
 // scheduleFirst spreads the first pings of connections that came together: each
 // comes early, somewhere in the interval, and the later ones keep the distance.
 func (l *Loop) scheduleFirst(c *Conn) {
 	if interval := int64(l.cfg.HeartbeatInterval); interval > 0 {
-		l.schedule(c, l.now+interval/4+rand.Int64N(interval-interval/4))
+		l.schedule(c, l.onBeat(l.now+interval/4+rand.Int64N(interval-interval/4)-l.beat))
 		return
 	}
 	l.schedule(c, l.nextLook(c))
@@ -36,13 +61,26 @@ func (l *Loop) timers(n int) {
 	l.unjudged += n
 	if n < len(l.events) || l.unjudged > len(l.slots) {
 		l.unjudged = 0
-		for c := l.wheel.pop(l.now); c != nil; c = l.wheel.pop(l.now) {
-			l.judge(c)
-		}
+		l.judgeSome()
 	}
 	if l.now >= l.nextTick {
 		l.nextTick = l.now + tickEvery
 		l.handler.Tick(l.now)
+	}
+}
+
+// judgedAtOnce is how many connections are judged in a turn: between turns sockets
+// are read, and rooms are written to.
+const judgedAtOnce = 256
+
+// judgeSome judges the next ones whose time in the wheel has come.
+func (l *Loop) judgeSome() {
+	for range judgedAtOnce {
+		c := l.wheel.pop(l.now)
+		if l.late = c != nil; !l.late {
+			return
+		}
+		l.judge(c)
 	}
 }
 
@@ -103,7 +141,7 @@ func (l *Loop) ping(c *Conn) {
 func (l *Loop) nextLook(c *Conn) int64 {
 	next := never
 	if interval := int64(l.cfg.HeartbeatInterval); interval > 0 {
-		next = max(c.lastSeen, c.pingAt) + interval
+		next = l.onBeat(max(c.lastSeen, c.pingAt) + interval)
 	}
 	timeout := int64(l.cfg.HeartbeatTimeout)
 	if timeout == 0 {

@@ -81,6 +81,68 @@ func TestFirstPingsAreSpread(t *testing.T) {
 	}
 }
 
+func TestPingsGoOutTogether(t *testing.T) {
+	var conns []*Conn
+	s := serveManual(t, heartbeats, &handler{open: func(c *Conn) { conns = append(conns, c) }})
+	for range 16 {
+		s.connect()
+	}
+	beat := int64(heartbeats.HeartbeatInterval) / beats
+	s.steps(30, func(int) {}) // each is pinged, first by chance and then by silence
+	s.do(func() {
+		for _, c := range conns {
+			if c.pingAt == 0 || c.due%beat != 0 {
+				t.Errorf("pinged at %v, and next at %v", time.Duration(c.pingAt), time.Duration(c.due))
+			}
+			if early := c.pingAt + int64(heartbeats.HeartbeatInterval) - c.due; early > 0 || early <= -beat {
+				t.Errorf("the next ping is %v early", time.Duration(early))
+			}
+		}
+	})
+}
+
+func TestBeatLeavesTimeForThePong(t *testing.T) {
+	for _, test := range []struct{ interval, timeout, beat time.Duration }{
+		{32 * time.Second, time.Minute, 500 * time.Millisecond},
+		{32 * time.Second, 0, 500 * time.Millisecond},
+		{32 * time.Second, 33 * time.Second, 250 * time.Millisecond},
+		{32 * time.Second, 32*time.Second + 80*time.Millisecond, 0},
+		{time.Second, time.Minute, 0},
+		{0, time.Minute, 0},
+	} {
+		c := Config{HeartbeatInterval: test.interval, HeartbeatTimeout: test.timeout}
+		if got := time.Duration(beatOf(&c)); got != test.beat {
+			t.Errorf("interval %v, timeout %v: %v, want %v", test.interval, test.timeout, got, test.beat)
+		}
+	}
+}
+
+func TestManyDeadlinesAtOnceAreJudgedInParts(t *testing.T) {
+	l := &Loop{events: make([]poll.Event, 2), slots: make([]*Conn, judgedAtOnce+1), handler: &handler{}}
+	l.wheel.conns = &l.slots
+	for slot := range l.slots {
+		l.slots[slot] = &Conn{due: 1, state: closed, slot: uint32(slot)}
+		l.wheel.add(l.slots[slot])
+	}
+	l.now = int64(100 * time.Millisecond)
+	left := func() (n int) {
+		for _, c := range l.slots {
+			if c.flags&flagTimed != 0 {
+				n++
+			}
+		}
+		return n
+	}
+	l.timers(0)
+	if n := left(); n != 1 || !l.late {
+		t.Fatalf("%d are left, and the next turn is to wait: %v", n, !l.late)
+	}
+	l.timers(0)
+	if n := left(); n != 0 || l.late {
+		t.Errorf("%d are left, and the next turn is to come at once: %v", n, l.late)
+	}
+}
+
 func TestHalfOpenConnectionEnds(t *testing.T) {
 	s := serveManual(t, heartbeats, &handler{})
 	c := s.connect()

