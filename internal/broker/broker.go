@@ -39,6 +39,15 @@ type Message struct {
 	// Stamp tells two messages apart that were given the same Seq of the same
 	// Epoch, the second by a log that had been rewound. 0: not known.
 	Stamp uint64
+	Trace *Trace // of what was delivered, if it is recorded; nil: it is not, or it was read by Range
+}
+
+// Trace is where in a recorded trace a message is: the trace, and the span under
+// which belongs what is done with the message next. It is immutable.
+type Trace struct {
+	ID      [16]byte
+	Span    [8]byte
+	Arrived time.Time // when the broker had it to deliver; not of a Publication
 }
 
 // Publication is a message to be stored. The broker keeps Data, which must not
@@ -49,6 +58,7 @@ type Publication struct {
 	Event string
 	ID    string // makes it idempotent within the room; empty: none
 	Data  []byte
+	Trace *Trace // goes with the message to whom it is delivered, and is not stored; nil: it is not recorded
 	// Ticket comes back in the Result, so that the publisher finds its caller.
 	Ticket any
 }

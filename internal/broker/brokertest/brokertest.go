@@ -90,6 +90,7 @@ type promise struct {
 var messageTests = []promise{
 	{"messages are numbered from 1 in the order published", numbersInOrder},
 	{"a message is kept and delivered byte for byte", passesUnchanged},
+	{"a message's trace is delivered and not kept", passesTraces},
 	{"concurrent publishers get distinct consecutive numbers in one order", oneOrderForAll},
 	{"rooms are numbered apart", roomsApart},
 	{"what was delivered when its publisher is answered can be read", readableWhenAnswered},

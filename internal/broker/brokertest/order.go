@@ -28,6 +28,39 @@ func numbersInOrder(t *testing.T, s setting) {
 	}
 }
 
+// passesTraces has traced messages among others, of two rooms in one batch.
+func passesTraces(t *testing.T, s setting) {
+	r, room, other := s.rig(t, Options{}), newRoom(), newRoom()
+	r.subscribe(room, other)
+	trace := broker.Trace{ID: [16]byte{1, 0, 0xff}, Span: [8]byte{2, '\r', '\n'}}
+	var batch []broker.Publication
+	for i := range 8 {
+		batch = append(batch, broker.Publication{Room: room, Data: []byte(`1`)}, broker.Publication{Room: other, Data: []byte(`1`)})
+		if i%3 == 1 {
+			batch[2*i].Trace = &trace
+		}
+	}
+	r.mustPost(batch...)
+	for _, m := range r.sink.messages(other, 8) {
+		if m.Trace != nil {
+			t.Errorf("seq %d of another room: %+v", m.Seq, m.Trace)
+		}
+	}
+	for i, m := range r.sink.messages(room, 8) {
+		switch {
+		case i%3 != 1 && m.Trace == nil:
+		case i%3 == 1 && m.Trace != nil && m.Trace.ID == trace.ID && m.Trace.Span == trace.Span && !m.Trace.Arrived.IsZero():
+		default:
+			t.Errorf("seq %d: %+v", m.Seq, m.Trace)
+		}
+	}
+	for _, m := range r.read(broker.Query{Room: room}).Messages {
+		if m.Trace != nil {
+			t.Errorf("seq %d is kept with %+v", m.Seq, m.Trace)
+		}
+	}
+}
+
 func passesUnchanged(t *testing.T, s setting) {
 	r, room := s.rig(t, Options{}), newRoom()
 	r.subscribe(room)

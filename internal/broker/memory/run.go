@@ -235,10 +235,19 @@ func (b *Broker) publish(p *broker.Publication) {
 	if r.subscribed {
 		b.deliveries = append(b.deliveries, broker.Message{
 			Room: r.name, Position: position, Time: r.time, From: p.From, Event: p.Event, Data: p.Data,
+			Trace: b.traced(p.Trace),
 		})
 	}
 	b.answer(p, position, nil)
 	b.settle(r)
+}
+
+// traced is the trace of a message that is delivered now.
+func (b *Broker) traced(t *broker.Trace) *broker.Trace {
+	if t == nil {
+		return nil
+	}
+	return &broker.Trace{ID: t.ID, Span: t.Span, Arrived: b.cfg.Now()}
 }
 
 func (b *Broker) answer(p *broker.Publication, position broker.Position, err error) {

@@ -46,6 +46,22 @@ type delivery struct {
 	confirmed []string
 	last      map[string]uint64 // seqs of messages, since they must ascend within a call
 	doubts    []doubt
+	trace     traced // of the next message, where it was said
+}
+
+// traced is a trace that came ahead of its message.
+type traced struct {
+	room  string
+	seq   uint64
+	trace *broker.Trace // nil: none did
+}
+
+// of returns the message's trace, if it is that.
+func (t *traced) of(m *broker.Message) *broker.Trace {
+	if t.trace == nil || t.room != m.Room || t.seq != m.Seq {
+		return nil
+	}
+	return t.trace
 }
 
 func (d *delivery) add(it *item) {
@@ -78,11 +94,20 @@ func (d *delivery) message(it *item) {
 			return
 		}
 		relay.Received.Inc()
+		m.Trace, d.trace = d.trace.of(&m), traced{}
 		if m.Seq <= d.last[m.Room] || len(d.messages) == deliverMost {
 			d.flushMessages()
 		}
 		d.last[m.Room] = m.Seq
 		d.messages = append(d.messages, m)
+	case 'T':
+		seq, t, err := decodeTrace(rest)
+		if err != nil {
+			relay.Junk.Inc()
+			return
+		}
+		t.Arrived = time.Now()
+		d.trace = traced{it.room, seq, t}
 	case 'R':
 		p, err := decodeReset(rest)
 		if err != nil {

@@ -224,7 +224,10 @@ func (l *lane) command(ctx context.Context, i int, whole bool) goredis.Cmder {
 		max(0, bounds.Messages), max(0, bounds.Bytes), milliseconds(bounds.Age), milliseconds(l.b.life(bounds)),
 		milliseconds(window), l.names.channel(p.Room), l.b.publish, s.epoch, s.least,
 	}
-	if l.token != "" {
+	switch {
+	case p.Trace != nil:
+		args = append(args, l.token, appendTrace(nil, p.Trace))
+	case l.token != "":
 		args = append(args, l.token)
 	}
 	return scriptPublish.call(ctx, whole, keys, args...)

@@ -26,6 +26,13 @@ import (
 //	'M' SEQ(8) len(1) EPOCH entry     a message
 //	'R' SEQ(8) len(1) EPOCH           the log began anew behind this position
 //
+// Right before a message that is traced comes
+//
+//	'T' SEQ(8) TRACE(16) SPAN(8)      of the message with this number; what follows is ignored
+//
+// which is published alone: a gateway that does not know it counts it as junk, and
+// has the message as ever.
+//
 // What is published of a room's users is
 //
 //	'P' COUNT(8) JOINED(2) LEFT(2) len(2) USER ...   as many users as both numbers say
@@ -65,6 +72,26 @@ func decodeReset(s string) (broker.Position, error) {
 		return p, errJunk
 	}
 	return p, nil
+}
+
+// traceBytes is what a trace takes: its id and that of a span.
+const traceBytes = 16 + 8
+
+// appendTrace makes what the script is given of a trace.
+func appendTrace(dst []byte, t *broker.Trace) []byte {
+	return append(append(dst, t.ID[:]...), t.Span[:]...)
+}
+
+// decodeTrace reads what a channel brought behind its 'T': of which message it is,
+// and its trace.
+func decodeTrace(s string) (seq uint64, t *broker.Trace, err error) {
+	if len(s) < 8+traceBytes {
+		return 0, nil, errJunk
+	}
+	t = new(broker.Trace)
+	copy(t.ID[:], s[8:])
+	copy(t.Span[:], s[8+len(t.ID):])
+	return integer(s), t, nil
 }
 
 // decodePresence reads what a channel brought behind its 'P'.

@@ -59,6 +59,27 @@ func TestOtherPayloadsAreRefused(t *testing.T) {
 	}
 }
 
+func TestATraceIsOfTheMessageWithItsNumber(t *testing.T) {
+	want := broker.Trace{ID: [16]byte{1, 15: 2}, Span: [8]byte{3, 7: 4}}
+	said := string(appendTrace(binary.BigEndian.AppendUint64(nil, 9), &want))
+	for _, s := range []string{said, said + "what a later gateway adds"} {
+		seq, got, err := decodeTrace(s)
+		if err != nil || seq != 9 || *got != want {
+			t.Errorf("%q: %d %+v %v", s, seq, got, err)
+		}
+	}
+	if _, got, err := decodeTrace(said[:len(said)-1]); err == nil {
+		t.Errorf("cut: %+v", got)
+	}
+	came := traced{"a", 9, &want}
+	for m, has := range map[[2]any]bool{{"a", uint64(9)}: true, {"a", uint64(10)}: false, {"b", uint64(9)}: false} {
+		got := came.of(&broker.Message{Room: m[0].(string), Position: broker.Position{Seq: m[1].(uint64)}})
+		if (got != nil) != has {
+			t.Errorf("%v: %+v", m, got)
+		}
+	}
+}
+
 // presenceOf is what the script makes of a change, behind its 'P'.
 func presenceOf(e broker.PresenceEvent) string {
 	b := binary.BigEndian.AppendUint64(nil, uint64(e.Count))

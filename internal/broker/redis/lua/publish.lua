@@ -6,11 +6,12 @@
 --   8 ms that the ID counts; 9 channel; 10 PUBLISH or SPUBLISH; 11 epoch and 12 seq
 --   that the log is known to have reached. One that has not was rewound: it goes on
 --   in a new epoch, of which all are told before the message. 13, where sentinels
---   name the master: the token of its term.
+--   name the master: the token of its term; 14, where the message is traced: the
+--   trace and the span that it belongs to, with 13 empty where there is no token.
 -- Returns "EPOCH SEQ", behind "=" where the ID was stored before.
 local key, stream, id, stamp = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 local fresh, unheard = stamp, nil
-if ARGV[13] then
+if ARGV[13] and ARGV[13] ~= '' then
   id = KEYS[4]
   local by = redis.pcall('GET', KEYS[3])
   if by == ARGV[13] .. '!' then
@@ -89,5 +90,8 @@ if now >= look or after > full then
 end
 
 write(key, seq, now, after, look, full, stamp, epoch)
+if ARGV[14] then
+  redis.call(ARGV[10], ARGV[9], struct.pack('>BI8', 84, seq) .. ARGV[14])
+end
 redis.call(ARGV[10], ARGV[9], struct.pack('>BI8B', 77, seq, #epoch) .. epoch .. entry)
 return epoch .. ' ' .. number
