@@ -30,11 +30,13 @@ var edges = map[string][]string{
 	"cmd/fanfare": {
 		"internal/api", "internal/gateway", "internal/client", "internal/config",
 		"internal/auth", "internal/broker", "internal/broker/memory", "internal/broker/redis", "internal/metrics", "internal/room",
+		"internal/tracing",
 	},
 	"internal/api": {
 		"internal/gateway", "internal/auth", "internal/protocol", "internal/webclient", "internal/metrics",
 		"internal/protocol/schema", // which it serves
 		"internal/broker",          // what it asks of the gateway has the broker's values
+		"internal/tracing",         // what a request says of the trace that it is of
 		"internal/frame",           // as who serves events it is a client of its own gateway
 	},
 	// A token's subject is a user's name by the protocol's rule.
@@ -49,6 +51,7 @@ var edges = map[string][]string{
 	"internal/gateway": {
 		"internal/loop", "internal/room", "internal/broker", "internal/protocol", "internal/frame", "internal/auth",
 		"internal/metrics", "internal/pattern",
+		"internal/tracing", // who has a message knows when its part of the way begins and ends
 	},
 	"internal/loop":     {"internal/poll", "internal/frame", "internal/metrics"},
 	"internal/metrics":  {},
@@ -58,7 +61,9 @@ var edges = map[string][]string{
 	// Files alone; its tests hold them to the protocol.
 	"internal/protocol/schema": {},
 	// A room counts what it drops where it drops it.
-	"internal/room":      {"internal/metrics"},
+	"internal/room": {"internal/metrics"},
+	// Spans that are lost are counted.
+	"internal/tracing":   {"internal/metrics"},
 	"internal/webclient": {},
 
 	// The load generator speaks the protocol with clients of its own, on an epoll
@@ -98,6 +103,7 @@ var edges = map[string][]string{
 	// Tests alone: clients that speak the protocol, and what they are held to.
 	"internal/faulttest":    {"internal/frame", "internal/protocol"},
 	"internal/gatewaybench": {},
+	"internal/tracetest":    {},
 }
 
 // testEdges are what tests may import besides. Nothing that is built depends on
@@ -105,7 +111,7 @@ var edges = map[string][]string{
 // instead of fakes of them.
 var testEdges = map[string][]string{
 	// The whole service, as clients and operators meet it.
-	"cmd/fanfare":              {"internal/certtest", "internal/chromiumtest", "internal/foreigntest", "internal/protocol", "internal/frame"},
+	"cmd/fanfare":              {"internal/certtest", "internal/chromiumtest", "internal/foreigntest", "internal/protocol", "internal/frame", "internal/tracetest"},
 	"internal/foreigntest":     {"internal/certtest", "internal/chromiumtest", "internal/gateway", "internal/broker/memory", "internal/client", "internal/webclient", "internal/metrics", "internal/room"},
 	"internal/protocol/schema": {"internal/protocol"},
 	// A broker passes the contract of all brokers.
@@ -118,10 +124,11 @@ var testEdges = map[string][]string{
 	"internal/deploytest":   {"internal/client"},
 	"internal/gatewaybench": {"internal/certtest", "internal/frame", "internal/poll", "internal/protocol"},
 	// The calls, before a whole gateway.
-	"internal/api":  {"internal/chromiumtest", "internal/broker/memory", "internal/room"},
-	"internal/loop": {"internal/certtest"},
+	"internal/api":     {"internal/chromiumtest", "internal/broker/memory", "internal/room", "internal/tracetest"},
+	"internal/loop":    {"internal/certtest"},
+	"internal/tracing": {"internal/tracetest"},
 	// A gateway needs a broker and a client to be a gateway.
-	"internal/gateway": {"internal/certtest", "internal/broker/memory", "internal/client", "internal/foreigntest"},
+	"internal/gateway": {"internal/certtest", "internal/broker/memory", "internal/client", "internal/foreigntest", "internal/tracetest"},
 	"internal/client":  {"internal/gateway", "internal/broker/memory", "internal/metrics", "internal/room", "internal/broker"},
 	// The demo page runs in a browser, against a gateway.
 	"internal/webclient": {"internal/gateway", "internal/broker/memory", "internal/foreigntest", "internal/metrics"},

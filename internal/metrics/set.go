@@ -23,6 +23,7 @@ type Set struct {
 	FleetGateways  Gauge // gateways alive, this one included
 	FleetMean      Gauge // connections of a gateway that takes any, on average
 	TLS            TLS
+	Traces         Traces
 	acceptErrors   [acceptErrors]Counter
 	tokensRefused  [tokenRefusals]Counter
 	jwksRefreshes  [jwksRefreshes]Counter
