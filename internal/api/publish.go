@@ -10,6 +10,7 @@ import (
 	"github.com/fanfare-ws/fanfare/internal/auth"
 	"github.com/fanfare-ws/fanfare/internal/broker"
 	"github.com/fanfare-ws/fanfare/internal/protocol"
+	"github.com/fanfare-ws/fanfare/internal/tracing"
 )
 
 // publish is POST /v1/rooms/{room}/messages.
@@ -28,7 +29,7 @@ func (x *exchange) publish() *problem {
 		return p
 	}
 	// The broker answers each message in its own time, which is bounded.
-	results, err := x.api.cfg.Gateway.Publish(x.r.Context(), []broker.Publication{x.publication(x.name, &post)})
+	results, err := x.api.cfg.Gateway.Publish(x.traced(), []broker.Publication{x.publication(x.name, &post)})
 	if err == nil {
 		err = results[0].Err
 	}
@@ -59,6 +60,10 @@ func (x *exchange) publication(room string, post *protocol.Post) broker.Publicat
 	}
 	return broker.Publication{Room: room, From: from, Event: string(post.Event), ID: string(post.ID), Data: bytes.Clone(post.Data)}
 }
+
+// traced is the call's context, with the trace that its header names: who has a key
+// may have its messages recorded.
+func (x *exchange) traced() context.Context { return tracing.WithParent(x.r.Context(), x.r.Header) }
 
 // unstored is the problem of a message that is not known to be stored.
 func (x *exchange) unstored(err error) *problem {
@@ -132,7 +137,7 @@ func (x *exchange) store(batch []broker.Publication) []broker.Result {
 	if len(batch) == 0 {
 		return nil
 	}
-	results, err := x.api.cfg.Gateway.Publish(x.r.Context(), batch)
+	results, err := x.api.cfg.Gateway.Publish(x.traced(), batch)
 	if err == nil {
 		return results
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/fanfare-ws/fanfare/internal/auth"
 	"github.com/fanfare-ws/fanfare/internal/broker"
+	"github.com/fanfare-ws/fanfare/internal/tracing"
 )
 
 // What a backend may ask of a gateway, which has been allowed to ask: names are
@@ -120,12 +121,18 @@ type call struct {
 
 // callTicket is the way back of one publication of a call.
 type callTicket struct {
-	call *call
-	at   int
+	call   *call
+	at     int
+	traced *tracing.Publication // nil: not recorded
 }
 
 // answer takes one result, from the broker's goroutine.
 func (t *callTicket) answer(r *broker.Result) {
+	if t.traced != nil {
+		o, at := tracedOutcome(r)
+		t.traced.Relayed(o, at)
+		t.traced.End(o, at)
+	}
 	t.call.results[t.at] = *r
 	t.call.results[t.at].Ticket = nil
 	if t.call.left.Add(-1) == 0 {
@@ -135,8 +142,8 @@ func (t *callTicket) answer(r *broker.Result) {
 
 // Publish stores publications and waits for their results, which come in the
 // order of the batch; each has its own error, a *protocol.Error where the room has
-// too many. The tickets of the batch are set
-// here. Where ctx ends first, some may have been stored all the same.
+// too many. The tickets of the batch are set here. They are of the trace in ctx, if
+// there is one. Where ctx ends first, some may have been stored all the same.
 func (g *Gateway) Publish(ctx context.Context, batch []broker.Publication) ([]broker.Result, error) {
 	if len(batch) == 0 {
 		return nil, nil
@@ -148,10 +155,16 @@ func (g *Gateway) Publish(ctx context.Context, batch []broker.Publication) ([]br
 	}
 	c.left.Store(int64(len(batch)))
 	for i := range batch {
-		c.tickets[i] = callTicket{c, i}
+		c.tickets[i] = callTicket{call: c, at: i}
 		batch[i].Ticket = &c.tickets[i]
+		if g.cfg.Tracer != nil {
+			c.tickets[i].traced = g.traced(ctx, &batch[i])
+		}
 	}
 	if admitted := c.admit(g, batch); len(admitted) > 0 {
+		for i := range admitted {
+			admitted[i].Trace = toBroker(admitted[i].Ticket.(*callTicket).traced)
+		}
 		g.cfg.Broker.Publish(admitted)
 	}
 	select {

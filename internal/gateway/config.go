@@ -8,6 +8,7 @@ import (
 
 	"github.com/fanfare-ws/fanfare/internal/broker"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
+	"github.com/fanfare-ws/fanfare/internal/tracing"
 )
 
 // Config is what a gateway runs under. A limit of 0 is none.
@@ -34,6 +35,7 @@ type Config struct {
 	Metrics *metrics.Set   // made for as many loops
 	Relay   *metrics.Relay // nil: one that nobody reads
 	Log     *slog.Logger
+	Tracer  *tracing.Tracer // nil: nothing is traced
 }
 
 // Live is what may change while the gateway runs. A value is immutable once it is

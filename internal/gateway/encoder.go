@@ -17,6 +17,7 @@ type encoder struct {
 	header   []byte
 	deflated []byte
 	deflater *frame.Deflater
+	arrivals []arrival // traced messages that were appended, and not shown to the loops
 }
 
 var encoders = sync.Pool{New: func() any { return new(encoder) }}

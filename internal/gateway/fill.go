@@ -196,6 +196,7 @@ func (h *hub) splice(r *hubRoom, was *reading, goesOn bool, page broker.Page) (a
 		r.replace(l)
 	}
 	again = r.spliceHeld(e, l, was, page.Last)
+	h.fanOut(r, e)
 	grown = l.Head() > head || !goesOn
 	if again {
 		return again, grown

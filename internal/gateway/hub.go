@@ -9,6 +9,7 @@ import (
 
 	"github.com/fanfare-ws/fanfare/internal/broker"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
+	"github.com/fanfare-ws/fanfare/internal/tracing"
 )
 
 const (
@@ -32,6 +33,7 @@ type hub struct {
 	set    *metrics.Set
 	relay  *metrics.Relay
 	log    *slog.Logger
+	tracer *tracing.Tracer // nil: nothing is traced
 	shards []*shard
 	seed   maphash.Seed
 	ctx    context.Context // ends with the hub
@@ -60,6 +62,7 @@ func newHub(g *Gateway) *hub {
 		set:      cfg.Metrics,
 		relay:    cfg.Relay,
 		log:      cfg.Log,
+		tracer:   cfg.Tracer,
 		shards:   g.shards,
 		seed:     maphash.MakeSeed(),
 		requests: make(chan question, requestsMax),
@@ -204,6 +207,9 @@ func (h *hub) Published(results []broker.Result) {
 			results[i].Ticket.(*callTicket).answer(&results[i])
 			continue
 		}
+		if t.traced != nil {
+			t.traced.Relayed(tracedOutcome(&results[i]))
+		}
 		at := t.session.shard.index
 		if answers[at] == nil {
 			answers[at] = newAnswers()
@@ -239,6 +245,7 @@ func (h *hub) Deliver(messages []broker.Message) {
 			if r.accept(e, messages[:n]) {
 				h.fills.add(r)
 			}
+			h.fanOut(r, e)
 			h.tell(r)
 		}
 		messages = messages[n:]

@@ -151,6 +151,9 @@ func (r *hubRoom) follows(m *broker.Message, now int64) bool {
 func (r *hubRoom) append(e *encoder, l *room.Log, m *broker.Message) {
 	e.append(l, m)
 	r.stamp = m.Stamp
+	if m.Trace != nil {
+		e.arrivals = append(e.arrivals, arrival{*m, l})
+	}
 }
 
 func (r *hubRoom) keep(m broker.Message) {

@@ -15,7 +15,7 @@ type localRoom struct {
 	shared  *hubRoom
 	log     *room.Log // that the members' cursors are of; nil until the room's was read
 	members []member  // values, so that a pass over them goes straight through memory
-	*aside            // nil: nobody waits, nor watches
+	*aside            // nil: nobody waits, nor watches, and nothing is traced
 	listed  bool      // its members are in the roster: the class has presence
 
 	// A pass over the members.
@@ -28,6 +28,7 @@ type localRoom struct {
 // aside is what few rooms have.
 type aside struct {
 	waiting []*joining
+	pending *pending // fan-outs that are traced; nil: none is
 
 	// Who is told who comes and goes.
 	watchers []watcher
@@ -61,7 +62,8 @@ func (s *shard) local(name []byte) *localRoom {
 	return lr
 }
 
-// open makes place for who waits, or watches, and tidy takes it away.
+// open makes place for who waits, or watches, and for what is traced; tidy takes it
+// away.
 func (lr *localRoom) open() {
 	if lr.aside == nil {
 		lr.aside = new(aside)
@@ -69,7 +71,7 @@ func (lr *localRoom) open() {
 }
 
 func (lr *localRoom) tidy() {
-	if lr.aside != nil && len(lr.waiting)+len(lr.watchers) == 0 && lr.news == nil {
+	if lr.aside != nil && len(lr.waiting)+len(lr.watchers) == 0 && lr.news == nil && lr.pending == nil {
 		lr.aside = nil
 	}
 }
@@ -83,6 +85,7 @@ func (lr *localRoom) leaveIfEmpty() {
 		return
 	}
 	s := lr.shard
+	lr.written(func(*fanOutPart) bool { return true })
 	if s.rooms[lr.shared.name] == lr {
 		delete(s.rooms, lr.shared.name)
 		s.rooms, s.peak = shrunk(s.rooms, s.peak)
@@ -128,6 +131,7 @@ func (lr *localRoom) pass(n int) (visited int, done bool) {
 	if len(lr.members) > 0 {
 		lr.shard.m.Fanout.Observe(uint64(max(now-lr.since, 0)))
 	}
+	lr.written(func(p *fanOutPart) bool { return p.log == lr.log && p.seq <= lr.head })
 	if lr.log.Head() > lr.head && len(lr.members) > 0 {
 		lr.since = now
 		lr.begin()
@@ -177,6 +181,9 @@ func (lr *localRoom) write(m *member, run []byte) bool {
 	c, counts := m.session.conn, lr.shard.m
 	backlog := m.cursor.BacklogBytes()
 	n := c.WriteShared(run)
+	if lr.aside != nil && lr.pending != nil {
+		lr.pending.total.Bytes += int64(n)
+	}
 	frames, rest := m.cursor.Advance(n)
 	if len(rest) > 0 {
 		c.Finish(rest)
@@ -201,6 +208,10 @@ func (lr *localRoom) behind(m *member) {
 		s.m.Dropped(metrics.StageQueue, policyLabel(slow.Policy), dropped)
 		s.lost(c, dropped)
 		c.Own() // the frame that has begun must not hold what was skipped
+	}
+	if lr.aside != nil && lr.pending != nil {
+		lr.pending.total.Behind++
+		lr.pending.total.Dropped += int64(dropped)
 	}
 	if slow.Policy == room.Disconnect && m.cursor.Hopeless() {
 		m.session.hopeless()
@@ -244,6 +255,7 @@ func (lr *localRoom) adopt(l *room.Log) {
 	if old == nil {
 		return
 	}
+	lr.written(func(p *fanOutPart) bool { return p.log != l })
 	s := lr.shard
 	for i := range lr.members {
 		m := &lr.members[i]

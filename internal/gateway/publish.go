@@ -9,12 +9,14 @@ import (
 	"github.com/fanfare-ws/fanfare/internal/broker"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
 	"github.com/fanfare-ws/fanfare/internal/protocol"
+	"github.com/fanfare-ws/fanfare/internal/tracing"
 )
 
 // ticket is a publication's way back to its client.
 type ticket struct {
 	session *session
 	id      []byte
+	traced  *tracing.Publication // nil: not recorded
 }
 
 // answers are the results of publications of one loop's sessions.
@@ -28,20 +30,25 @@ func newAnswers() *answers { return answerPool.Get().(*answers) }
 // end of the turn.
 func (ses *session) publish(r *protocol.Request) {
 	s := ses.shard
+	t := &ticket{session: ses, id: bytes.Clone(r.ID)}
 	p := broker.Publication{
 		Room:   s.roomName(r.Room),
 		From:   ses.user(),
 		Event:  string(r.Event),
 		ID:     string(r.PublishID),
 		Data:   bytes.Clone(r.Data),
-		Ticket: &ticket{session: ses, id: bytes.Clone(r.ID)},
+		Ticket: t,
 	}
 	lr := s.rooms[p.Room]
+	if s.gw.cfg.Tracer != nil {
+		t.traced = ses.traced(&p, lr)
+	}
 	if lr != nil && lr.waits(ses) {
 		lr.hold(ses, &p)
 		return
 	}
 	if !ses.may(auth.Publish, p.Room, lr != nil && ses.memberOf(lr)) {
+		t.traced.End(tracing.Forbidden, tracing.Position{})
 		ses.fail(r.ID, errForbidden[auth.Publish])
 		return
 	}
@@ -58,10 +65,14 @@ func (ses *session) submit(lr *localRoom, p *broker.Publication) {
 	}
 	if wait := s.gw.takeOfRoom(shared, p.Room); wait > 0 {
 		s.m.Limited(metrics.LimitRoomMessages)
+		p.Ticket.(*ticket).traced.End(tracing.RateLimited, tracing.Position{})
 		if !ses.gone {
 			ses.fail(p.Ticket.(*ticket).id, tooManyForRoom(wait))
 		}
 		return
+	}
+	if s.gw.cfg.Tracer != nil {
+		p.Trace = toBroker(p.Ticket.(*ticket).traced)
 	}
 	s.outbox = append(s.outbox, *p)
 }
@@ -78,6 +89,7 @@ func (lr *localRoom) hold(ses *session, p *broker.Publication) {
 	size := heldPublish + len(p.Data)
 	if ses.held > 0 && int(ses.held)+size > heldPublishes {
 		lr.shard.m.Published(metrics.PublishUnavailable)
+		p.Ticket.(*ticket).traced.End(tracing.Unavailable, tracing.Position{})
 		ses.fail(p.Ticket.(*ticket).id, errNotStored)
 		return
 	}
@@ -91,8 +103,10 @@ func (lr *localRoom) release(j *joining) {
 	ses := j.session
 	ses.held -= int32(heldPublish + len(j.publish.Data))
 	if !ses.may(auth.Publish, lr.shared.name, !ses.gone && ses.memberOf(lr)) {
+		t := j.publish.Ticket.(*ticket)
+		t.traced.End(tracing.Forbidden, tracing.Position{})
 		if !ses.gone {
-			ses.fail(j.publish.Ticket.(*ticket).id, errForbidden[auth.Publish])
+			ses.fail(t.id, errForbidden[auth.Publish])
 		}
 		return
 	}
@@ -112,6 +126,9 @@ func (s *shard) answer(a *answers) {
 func (s *shard) answerOne(r *broker.Result) {
 	t := r.Ticket.(*ticket)
 	s.m.Published(outcome(r))
+	if t.traced != nil {
+		t.traced.End(tracedOutcome(r))
+	}
 	switch {
 	case t.session.gone:
 	case r.Err != nil:

@@ -111,6 +111,8 @@ func (s *shard) Posted(posts []any) {
 		switch p := p.(type) {
 		case *hubRoom:
 			s.grown(p)
+		case *fanOutPart:
+			s.follow(p)
 		case *answers:
 			s.answer(p)
 		case *reply:

@@ -29,6 +29,9 @@ func (c *Conn) setClient(p netip.AddrPort) {
 // that what it says of them in their header is believed.
 func (c *Conn) Proxied() bool { return c.flags&flagProxied != 0 }
 
+// Inner says whether this process is at the other end, by Loop.Connect.
+func (c *Conn) Inner() bool { return c.flags&flagInner != 0 }
+
 func (l *Loop) trusted(a netip.Addr) bool { return l.cfg.Trusted != nil && l.cfg.Trusted(a) }
 
 // enter has the gate count c: in all, and for its address unless that is a
@@ -37,6 +40,7 @@ func (l *Loop) trusted(a netip.Addr) bool { return l.cfg.Trusted != nil && l.cfg
 func (l *Loop) enter(c *Conn, inner bool) *frame.Refusal {
 	addr := c.Client().Addr()
 	if inner {
+		c.flags |= flagInner
 		c.flags |= flagProxied
 	}
 	if l.trusted(addr) {

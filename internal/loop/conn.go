@@ -86,7 +86,8 @@ const (
 	flagRefused  // counted in Loop.refused
 	flagReset    // the descriptor ends by a reset
 	flagIPv4
-	flagSaid // the peer's close frame was the last that there was to read
+	flagSaid  // the peer's close frame was the last that there was to read
+	flagInner // made by Connect
 )
 
 // Loop is the loop that owns c.
