@@ -16,6 +16,7 @@ import (
 	"github.com/fanfare-ws/fanfare/internal/config"
 	"github.com/fanfare-ws/fanfare/internal/gateway"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
+	"github.com/fanfare-ws/fanfare/internal/tracing"
 )
 
 // parts is what a broker and a gateway are made of besides the configuration.
@@ -25,6 +26,7 @@ type parts struct {
 	relay   *metrics.Relay
 	id      string
 	log     *slog.Logger
+	tracer  *tracing.Tracer // nil: nothing is traced
 	level   *slog.LevelVar // of log
 }
 

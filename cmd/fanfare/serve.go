@@ -117,6 +117,7 @@ func serve(load func() (*config.Config, error)) error {
 		os.Exit(1)
 	}()
 	g.Stop(ctx)
+	r.endTraces()
 	_ = adminServer.Close()
 	log.Info("stopped")
 	if err != nil && !errors.Is(err, http.ErrServerClosed) {
@@ -162,6 +163,10 @@ func newGateway(s *settings, set *metrics.Set, log *slog.Logger, level *slog.Lev
 	}
 	p.classes.Store(&s.live.Classes)
 	p.set.AddRelay(p.relay)
+	var err error
+	if p.tracer, err = newTracer(c, p); err != nil {
+		return nil, err
+	}
 	b, err := newBroker(c, p)
 	if err != nil {
 		return nil, err
@@ -204,6 +209,7 @@ func gatewayConfig(s *settings, p parts, b broker.Broker) gateway.Config {
 		Metrics:           p.set,
 		Relay:             p.relay,
 		Log:               p.log,
+		Tracer:            p.tracer,
 	}
 }
 

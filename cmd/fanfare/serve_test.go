@@ -13,6 +13,7 @@ import (
 	"github.com/fanfare-ws/fanfare/internal/config"
 	"github.com/fanfare-ws/fanfare/internal/gateway"
 	"github.com/fanfare-ws/fanfare/internal/metrics"
+	"github.com/fanfare-ws/fanfare/internal/tracing"
 )
 
 // A key that is checked, shown and explained must also do something.
@@ -34,7 +35,7 @@ func TestEverythingThatIsConfiguredReachesTheGateway(t *testing.T) {
 	c.TLS = config.TLS{Cert: cert, Key: key}
 	p := parts{
 		set: metrics.NewSet("", metrics.NewLoops(1)), relay: metrics.NewRelay(),
-		id: "id", log: slog.New(slog.DiscardHandler),
+		id: "id", log: slog.New(slog.DiscardHandler), tracer: new(tracing.Tracer),
 	}
 	now, err := newSettings(c, nil, nil, nil)
 	if err != nil {

@@ -31,6 +31,7 @@ type Config struct {
 	Memory           Memory
 	Redis            Redis
 	Events           Events
+	Tracing          Tracing
 	AcceptRate       int // upgrades a second; 0: any
 	Rebalance        Rebalance
 	MaxConnectionAge time.Duration // 0: any

@@ -166,9 +166,11 @@ func scalarText(k kind, node ast.Node) (string, bool) {
 	case *ast.BoolNode:
 		return n.GetToken().Value, k == kindBool
 	case *ast.IntegerNode:
-		return n.GetToken().Value, k == kindInt || k == kindSize || k == kindDuration
+		return n.GetToken().Value, k == kindInt || k == kindSize || k == kindDuration || k == kindFloat
+	case *ast.FloatNode:
+		return n.GetToken().Value, k == kindFloat
 	case *ast.StringNode:
-		return n.Value, k != kindBool && k != kindInt
+		return n.Value, k != kindBool && k != kindInt && k != kindFloat
 	case *ast.LiteralNode:
 		return strings.TrimSpace(n.Value.Value), k == kindText || k == kindList
 	case *ast.SequenceNode:

@@ -91,7 +91,7 @@ func (c *Config) options() []option {
 		{key: "compression.enabled", def: "true", value: boolean(&c.Compression.Enabled),
 			what: "permessage-deflate for clients that offer it",
 			why:  "a message is compressed once for all its receivers, so it costs little and saves traffic"},
-	}, append(slices.Concat(live(c.authOptions()), c.apiOptions(), c.edgeOptions(), c.fleetOptions(), c.peopleOptions(), live(c.limitOptions())), []option{
+	}, append(slices.Concat(live(c.authOptions()), c.apiOptions(), c.edgeOptions(), c.fleetOptions(), c.peopleOptions(), c.tracingOptions(), live(c.limitOptions())), []option{
 		{key: "memory.bytes", def: "256MiB", value: size(&c.Memory.Bytes, 1<<20),
 			what: "bytes that the embedded broker keeps of all rooms together; past it the history of those goes first that were used longest ago",
 			why:  "leaves room for the rest in a container of 1 GiB; without Redis one process is the whole service"},

@@ -29,6 +29,7 @@ const (
 	kindText     kind = "string"
 	kindBool     kind = "bool"
 	kindInt      kind = "int"
+	kindFloat    kind = "float"
 	kindDuration kind = "duration"
 	kindSize     kind = "size"
 	kindList     kind = "list"
