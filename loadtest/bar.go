@@ -19,6 +19,7 @@ import (
 	"github.com/fanfare-ws/fanfare/loadtest/internal/plan"
 	"github.com/fanfare-ws/fanfare/loadtest/internal/result"
 	"github.com/fanfare-ws/fanfare/loadtest/internal/server"
+	"github.com/fanfare-ws/fanfare/loadtest/internal/team"
 )
 
 // judgement measures a gateway against the whole bar.
@@ -202,7 +203,7 @@ func (t *trial) measure(ctx context.Context, p *plan.Plan) (*result.Result, erro
 	if err := p.Check(); err != nil {
 		return nil, err
 	}
-	r, err := t.play(ctx, p, nil)
+	r, err := t.play(ctx, p, new(team.Lead))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.Scenario, err)
 	}
