@@ -20,6 +20,10 @@ const (
 	// the round trip costs nothing any more.
 	pipelineCommands = 512
 	pipelineBytes    = 4 << 20
+	// What one run of the script may store: meanwhile Redis does nothing else. Past
+	// some dozens a message saves nothing any more.
+	runMessages = 64
+	runBytes    = 256 << 10
 	// Between two tries to reach Redis again.
 	tryBase, tryCap = 50 * time.Millisecond, time.Second
 )
@@ -48,17 +52,28 @@ type lane struct {
 
 	// Owned by the lane's goroutine.
 	batch   []broker.Publication
-	token   string // of the term that it is sent in
-	cmds    []goredis.Cmder
-	sent    []sent // as batch
-	stamp   uint64 // the last that was given
+	token   string          // of the term that it is sent in
+	sent    []sent          // as batch
+	runs    []*run          // of the script, which together have all of the batch
+	idle    []*run          // to be used again
+	newest  map[string]*run // of a room
+	stamp   uint64          // the last that was given
 	results []broker.Result
 	logged  time.Time
 	loaded  bool // Redis was given the script since it was away
 }
 
+// run is one run of the script: for publications of one room, in their order.
+type run struct {
+	of    []int // in the batch
+	bytes int   // of their data
+	cmd   command
+}
+
 func newLane(b *Broker, index int, n names) *lane {
-	return &lane{b: b, index: index, names: n, fence: &b.shards[index].fence, wake: make(chan struct{}, 1)}
+	return &lane{
+		b: b, index: index, names: n, fence: &b.shards[index].fence, wake: make(chan struct{}, 1), newest: make(map[string]*run),
+	}
 }
 
 // put queues a publication.
@@ -164,12 +179,12 @@ func (l *lane) store() (sent bool) {
 		// again. An error shows in what follows.
 		l.loaded = l.load(ctx) == nil
 	}
-	l.cmds, l.sent = l.cmds[:0], l.sent[:0]
+	l.sent = l.sent[:0]
 	for i := range l.batch {
 		l.sent = append(l.sent, l.fence.sending(l.batch[i].Room, l.nextStamp(), begun))
-		l.cmds = append(l.cmds, l.command(ctx, i, false))
 	}
-	l.exec(ctx, l.cmds)
+	l.divide()
+	l.exec(ctx, l.runs, false)
 	l.again(ctx)
 	l.b.cfg.Metrics.Command(metrics.RedisPublish, time.Since(begun), false)
 	l.conclude()
@@ -190,11 +205,43 @@ func (l *lane) load(ctx context.Context) error {
 	return node.ScriptLoad(ctx, scriptPublish.text).Err()
 }
 
-func (l *lane) exec(ctx context.Context, cmds []goredis.Cmder) {
+// divide makes runs of the batch: of a room in its order, those with an ID apart from
+// those without. One that is traced is the first of its run.
+func (l *lane) divide() {
+	for i := range l.batch {
+		p := &l.batch[i]
+		r := l.newest[p.Room]
+		if r == nil || len(r.of) == runMessages || r.bytes+len(p.Data) > runBytes || l.marked(r.of[0]) != l.marked(i) ||
+			p.Trace != nil {
+			r = l.newRun()
+			l.newest[p.Room] = r
+		}
+		r.of = append(r.of, i)
+		r.bytes += len(p.Data)
+	}
+	clear(l.newest)
+}
+
+func (l *lane) newRun() (r *run) {
+	if n := len(l.idle); n > 0 {
+		r, l.idle = l.idle[n-1], l.idle[:n-1]
+	} else {
+		r = new(run)
+	}
+	l.runs = append(l.runs, r)
+	return r
+}
+
+// marked says whether the ID of a publication is noted.
+func (l *lane) marked(i int) bool { return l.batch[i].ID != "" && l.b.cfg.DedupWindow > 0 }
+
+// exec sends runs of the script as a pipeline; errors are read from the commands.
+// whole: only those that are to be sent again, the first with the script's text.
+func (l *lane) exec(ctx context.Context, runs []*run, whole bool) {
 	pipe := l.b.client.Pipeline()
-	for _, c := range cmds {
-		// It only queues; errors are read from the commands.
-		_ = pipe.Process(ctx, c)
+	for i, r := range runs {
+		r.cmd = l.command(ctx, r, whole && i == 0)
+		_ = pipe.Process(ctx, r.cmd) // it only queues
 	}
 	_, _ = pipe.Exec(ctx)
 }
@@ -205,30 +252,30 @@ func (l *lane) nextStamp() uint64 {
 	return l.stamp
 }
 
-// command makes the script's call for a publication of the batch.
-func (l *lane) command(ctx context.Context, i int, whole bool) goredis.Cmder {
-	p, s := &l.batch[i], &l.sent[i]
-	bounds := l.b.cfg.Bounds(p.Room)
-	stamp := s.stamp
-	keys := []string{l.names.state(p.Room), l.names.stream(p.Room)}
+// command makes the call of a run.
+func (l *lane) command(ctx context.Context, r *run, whole bool) command {
+	first := r.of[0]
+	room, marked := l.batch[first].Room, l.marked(first)
+	bounds := l.b.cfg.Bounds(room)
+	keys := append(make([]string, 0, 3+len(r.of)), l.names.state(room), l.names.stream(room))
 	if l.token != "" {
 		keys = append(keys, l.names.open())
 	}
-	window := l.b.cfg.DedupWindow
-	if p.ID != "" && window > 0 {
-		keys = append(keys, l.names.id(p.Room, p.ID))
+	var trace []byte
+	if t := l.batch[first].Trace; t != nil {
+		trace = appendTrace(nil, t)
 	}
-	body := make([]byte, 0, 9+4+len(p.From)+len(p.Event)+len(p.Data))
-	args := []any{
-		stampText(stamp), appendBody(body, p, stamp), len(p.Data),
+	args := append(make([]any, 0, 11+3*len(r.of)),
 		max(0, bounds.Messages), max(0, bounds.Bytes), milliseconds(bounds.Age), milliseconds(l.b.life(bounds)),
-		milliseconds(window), l.names.channel(p.Room), l.b.publish, s.epoch, s.least,
-	}
-	switch {
-	case p.Trace != nil:
-		args = append(args, l.token, appendTrace(nil, p.Trace))
-	case l.token != "":
-		args = append(args, l.token)
+		milliseconds(l.b.cfg.DedupWindow), l.names.channel(room), l.b.publish, l.sent[first].epoch, l.sent[first].least,
+		l.token, trace)
+	for _, i := range r.of {
+		p, stamp := &l.batch[i], l.sent[i].stamp
+		if marked {
+			keys = append(keys, l.names.id(room, p.ID))
+		}
+		body := make([]byte, 0, 9+4+len(p.From)+len(p.Event)+len(p.Data))
+		args = append(args, stampText(stamp), appendBody(body, p, stamp), len(p.Data))
 	}
 	return scriptPublish.call(ctx, whole, keys, args...)
 }
@@ -244,39 +291,45 @@ func (b *Broker) life(bounds broker.Bounds) time.Duration {
 }
 
 // again sends what did not run because Redis had forgotten the script: the first
-// with the script's text. Where another publication of its room was stored, one is
-// left out: it might come after what it was before.
+// with the script's text. Where others of its room ran, a run is left out: it might
+// come after what it was before.
 func (l *lane) again(ctx context.Context) {
-	if !slices.ContainsFunc(l.cmds, func(c goredis.Cmder) bool { return isUnknownScript(c.Err()) }) {
+	if !slices.ContainsFunc(l.runs, (*run).unknown) {
 		return
 	}
-	stored := make(map[string]bool)
-	for i, c := range l.cmds {
-		if c.Err() == nil {
-			stored[l.batch[i].Room] = true
+	ran := make(map[string]bool)
+	for _, r := range l.runs {
+		if r.cmd.Err() == nil {
+			ran[l.batch[r.of[0]].Room] = true
 		}
 	}
-	var cmds []goredis.Cmder
-	for i := range l.cmds {
-		if isUnknownScript(l.cmds[i].Err()) && !stored[l.batch[i].Room] {
+	var runs []*run
+	for _, r := range l.runs {
+		if !r.unknown() || ran[l.batch[r.of[0]].Room] {
+			continue
+		}
+		for _, i := range r.of {
 			l.sent[i].stamp = l.nextStamp()
-			l.cmds[i] = l.command(ctx, i, len(cmds) == 0)
-			cmds = append(cmds, l.cmds[i])
 		}
+		runs = append(runs, r)
 	}
-	if len(cmds) > 0 {
-		l.exec(ctx, cmds)
+	if len(runs) > 0 {
+		l.exec(ctx, runs, true)
 	}
 }
 
 // conclude makes the results of the commands' answers.
 func (l *lane) conclude() {
-	other := false // an answer is of another epoch than was known
 	for i := range l.batch {
-		r := broker.Result{Room: l.batch[i].Room, Ticket: l.batch[i].Ticket}
-		r.Position, r.Duplicate, r.Err = l.outcome(l.cmds[i].(command))
-		other = other || r.Err == nil && l.sent[i].epoch != "" && r.Epoch != l.sent[i].epoch
-		l.results = append(l.results, r)
+		l.results = append(l.results, broker.Result{Room: l.batch[i].Room, Ticket: l.batch[i].Ticket})
+	}
+	other := false // an answer is of another epoch than was known
+	for _, run := range l.runs {
+		for n, i := range run.of {
+			r := &l.results[i]
+			r.Position, r.Duplicate, r.Err = l.outcome(run.answer(n))
+			other = other || r.Err == nil && l.sent[i].epoch != "" && r.Epoch != l.sent[i].epoch
+		}
 	}
 	l.fenceOff(other)
 	stored, failed := 0, error(nil)
@@ -328,8 +381,30 @@ func (l *lane) fenceOff(other bool) {
 	}
 }
 
-func (l *lane) outcome(cmd command) (p broker.Position, duplicate bool, err error) {
-	if err := cmd.Err(); err != nil {
+// unknown says that a run did not run.
+func (r *run) unknown() bool { return isUnknownScript(r.cmd.Err()) }
+
+// answer is what the script said of the nth publication of a run.
+func (r *run) answer(n int) (text string, err error) {
+	if err := r.cmd.Err(); err != nil {
+		return "", err
+	}
+	all, _ := r.cmd.Val().([]any)
+	if len(all) != len(r.of) {
+		return "", nil
+	}
+	switch one := all[n].(type) {
+	case string:
+		return one, nil
+	case error:
+		return "", one
+	}
+	return "", nil
+}
+
+// outcome is what became of a publication of which the script said text.
+func (l *lane) outcome(text string, err error) (p broker.Position, duplicate bool, _ error) {
+	if err != nil {
 		if !reply(err) || isAway(err) {
 			l.lose()
 		}
@@ -339,7 +414,6 @@ func (l *lane) outcome(cmd command) (p broker.Position, duplicate bool, err erro
 		}
 		return p, false, unavailable(err)
 	}
-	text, _ := cmd.Val().(string)
 	if len(text) > 0 && text[0] == '=' {
 		duplicate, text = true, text[1:]
 	}
@@ -375,7 +449,12 @@ func (l *lane) answer() {
 	l.b.waitingBytes.Add(-size)
 	l.b.cfg.Depth.Add(-len(l.batch))
 	clear(l.batch)
-	clear(l.cmds)
+	for _, r := range l.runs {
+		*r = run{of: r.of[:0]}
+		l.idle = append(l.idle, r)
+	}
+	clear(l.runs)
+	l.runs = l.runs[:0]
 	clear(l.sent)
 	l.b.sink.Published(l.results)
 	clear(l.results)
