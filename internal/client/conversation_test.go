@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type conversation struct {
 	} `json:"backoff"`
 	ConnectTimeout int               `json:"connect_timeout_ms"`
 	Tokens         []string          `json:"tokens"`
+	Lives          map[string]int    `json:"lives_ms"`
 	Steps          []json.RawMessage `json:"steps"`
 }
 
@@ -113,8 +115,11 @@ func converse(t *testing.T, c conversation) {
 		URL: "ws://gateway.test", NetDial: k.wire.dial, DialTimeout: ms(c.ConnectTimeout),
 		BackoffBase: ms(c.Backoff.Base), BackoffCap: ms(c.Backoff.Cap), Jitter: jitterOf(c.Random),
 	}
+	for name, lives := range c.Lives {
+		k.bound[name] = tokenUntil(name, time.Now().Add(ms(lives)))
+	}
 	if c.Tokens != nil {
-		cfg.Token = tokensOf(c.Tokens)
+		cfg.Token = tokensOf(k.filled(c.Tokens).([]string))
 	}
 	client, err := New(cfg)
 	if err != nil {
@@ -159,6 +164,12 @@ func jitterOf(random []float64) func(time.Duration) time.Duration {
 func tokensOf(tokens []string) func(context.Context) (string, error) {
 	turn := turns(tokens)
 	return func(context.Context) (string, error) { return turn(), nil }
+}
+
+// tokenUntil is a JWT as far as its bearer reads it.
+func tokenUntil(name string, end time.Time) string {
+	claims := fmt.Sprintf(`{"sub":"~~~~???~~~~???%s","exp":%d}`, name, end.Unix())
+	return "e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".e30"
 }
 
 // turns gives a list's values one after another, and the last for ever.

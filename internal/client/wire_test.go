@@ -95,7 +95,7 @@ func (k *talk) gateway(s step) error {
 	w := k.wire
 	switch {
 	case s.Dial != nil:
-		return w.dialed(s.Dial.After, s.Dial.Within, s.Dial.Token)
+		return w.dialed(s.Dial.After, s.Dial.Within, k.filled(s.Dial.Token).(string))
 	case s.Refuse != nil:
 		w.pending.conn.Close()
 		w.pending = nil
@@ -295,6 +295,12 @@ func (k *talk) filled(v any) any {
 		if known, ok := k.bound[v]; ok {
 			return known
 		}
+	case []string:
+		filled := make([]string, len(v))
+		for i, value := range v {
+			filled[i] = k.filled(value).(string)
+		}
+		return filled
 	case map[string]any:
 		filled := map[string]any{}
 		for name, value := range v {

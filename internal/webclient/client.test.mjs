@@ -113,6 +113,33 @@ test("what a slow loop has no place for is fetched when its turn comes, page by 
   assert.deepEqual(read, [6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
 });
 
+test("a loop over a room that is not joined ends when the room is left, and when the client closes", { timeout: 10_000 }, async (t) => {
+  const { client } = start(t);
+  const [left, closed] = [client.room("a"), client.room("b")];
+  const loops = [left.events(), closed.events()];
+  const ends = loops.map((events) => events.next());
+  left.leave();
+  assert.deepEqual(await ends[0], { value: undefined, done: true });
+  client.close();
+  assert.deepEqual(await ends[1], { value: undefined, done: true });
+  assert.deepEqual(await closed.events().next(), { value: undefined, done: true });
+});
+
+test("return ends a loop that waits, and one that has not begun, and with them their listeners", { timeout: 10_000 }, async (t) => {
+  const { room, socket } = inLobby(t);
+  const added = t.mock.method(Set.prototype, "add");
+  const [waiting, unbegun] = [room.events(), room.events()];
+  const listeners = added.mock.calls.map((call) => call.this);
+  const next = waiting.next();
+  assert.equal((await waiting.return()).done, true);
+  assert.equal((await next).done, true);
+  assert.equal((await unbegun.return()).done, true);
+  assert.ok(listeners.length > 0);
+  for (const set of listeners) assert.equal(set.size, 0);
+  socket.message(6);
+  assert.equal((await waiting.next()).done, true);
+});
+
 test("without filling a slow loop is told of its gap", async (t) => {
   const { room, socket } = inLobby(t, {}, { fill: false });
   const events = room.events({ buffer: 2 });
@@ -211,6 +238,25 @@ test("a token that cannot be had is waited for", async (t) => {
   assert.equal(sockets.length, 1);
 });
 
+test("a token that cannot stand in a header is none yet, and ends nothing", async (t) => {
+  const tokens = ["a b", "t2"];
+  const shown = [];
+  class Picky extends FakeSocket {
+    constructor(url, protocols) {
+      super(url, protocols);
+      shown.push(protocols[1]);
+      if (protocols[1].includes(" ")) throw new SyntaxError("an invalid subprotocol");
+    }
+  }
+  const { client } = start(t, { WebSocket: Picky, token: async () => tokens.shift() });
+  await settle();
+  assert.equal(client.state, "waiting");
+  client.retry();
+  await settle();
+  assert.deepEqual(shown, ["bearer.a b", "bearer.t2"]);
+  assert.equal(client.state, "connecting");
+});
+
 test("a name is taken back on each connection, with its key, before the rooms are joined", async (t) => {
   const storage = new Storage();
   const { client, sockets, socket } = inLobby(t, { storage });
@@ -284,7 +330,11 @@ function http(t, answers = {}) {
     if (answers[path]) return answers[path](init);
     if (path === "/ws") return new Response("", { status: 426 });
     const body = new ReadableStream({ start: (controller) => streams.push(controller) });
-    init.signal.addEventListener("abort", () => streams.aborted++);
+    const stream = streams.at(-1);
+    init.signal.addEventListener("abort", () => {
+      streams.aborted++;
+      stream.error(init.signal.reason);
+    });
     return new Response(body, { headers: { "content-type": "text/event-stream" } });
   });
   const say = (text) => streams.at(-1).enqueue(new TextEncoder().encode(text));
@@ -323,6 +373,22 @@ test("where there is no WebSocket a room is a stream, and resumes as one", async
   assert.equal(streams.aborted, aborted + 1);
 });
 
+test("a room that is left, or joined again, ends its own stream and no other", async (t) => {
+  const { streams, say } = http(t);
+  const { client } = start(t, { transport: "stream" });
+  const states = [];
+  const [a, b] = [client.join("a"), client.join("b")];
+  await until(() => streams.length === 2);
+  say('event: joined\ndata: {"room":"b","epoch":"e1","seq":5,"members":1}\n\n');
+  await until(() => b.joined);
+  client.on("state", ({ state }) => states.push(state));
+  a.leave();
+  b.join({ presence: true });
+  await until(() => streams.aborted === 2 && streams.length === 3);
+  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(states, []);
+});
+
 test("a stream says why it ended", async (t) => {
   const { streams, say } = http(t);
   const { client } = start(t, { transport: "stream" });
@@ -358,20 +424,32 @@ test("what a stream is refused with is the room's error, or the token's end", as
   await until(() => client.state === "closed");
 });
 
-test("two attempts without an answer are followed by one as a stream, and a WebSocket that opens ends that", async (t) => {
+test("two attempts without an answer are followed by one as a stream, and a WebSocket with a welcome ends that", async (t) => {
   const { asked } = http(t);
   t.mock.timers.enable({ apis: ["setTimeout"] });
-  const { client, sockets } = start(t);
-  sockets[0].onclose({ code: 1006, reason: "" });
-  t.mock.timers.tick(1);
-  sockets[1].onclose({ code: 1006, reason: "" });
-  t.mock.timers.tick(1);
+  const { client, sockets } = start(t, { token: () => "t" });
+  const connections = async (count) => {
+    await settle();
+    assert.equal(sockets.length, count);
+  };
+  for (const count of [1, 2]) {
+    await connections(count);
+    sockets.at(-1).onclose({ code: 1006, reason: "" });
+    t.mock.timers.tick(1);
+  }
   await until(() => client.state === "open");
-  assert.deepEqual([sockets.length, asked.length], [2, 1]);
+  assert.equal(asked.length, 1);
   t.mock.timers.tick(15_000);
-  assert.equal(sockets.length, 3);
-  sockets[2].onopen();
-  assert.equal(sockets.length, 4);
+  await connections(3);
+  assert.deepEqual(sockets[2].protocols, ["fanfare.v1.json", "bearer.t"], "who has to show a token has to show it here too");
+  sockets[2].onopen?.(); // and nothing comes through
+  await connections(3);
+  assert.equal(client.state, "open");
+  sockets[2].onclose();
+  t.mock.timers.tick(15_000);
+  await connections(4);
   sockets[3].reply({ type: "welcome", payload: WELCOME });
+  await connections(5);
+  sockets[4].reply({ type: "welcome", payload: WELCOME });
   assert.equal(client.welcome.gateway, "g1");
 });

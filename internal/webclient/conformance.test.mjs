@@ -14,6 +14,12 @@ const WELCOME = {
   heartbeat: { interval_ms: 25_000, timeout_ms: 60_000 }, limits: { message_bytes: 65_536, rooms: 100 },
 };
 
+/** A JWT as far as its bearer reads it. */
+function tokenUntil(name, end) {
+  const claims = JSON.stringify({ sub: `~~~~???~~~~???${name}`, exp: end / 1000 });
+  return `e30.${Buffer.from(claims).toString("base64url")}.e30`;
+}
+
 /** Plays the gateway and the application of one conversation. */
 class Run {
   now = 1000;
@@ -26,10 +32,12 @@ class Run {
   settled = new Map();
   names = new Map(); // what "$name" stands for
 
-  constructor(t, { random = [1], backoff, tokens, connect_timeout_ms } = {}) {
+  constructor(t, { random = [1], backoff, tokens, lives_ms = {}, connect_timeout_ms } = {}) {
     const run = this;
+    for (const [name, lives] of Object.entries(lives_ms)) this.names.set(name, tokenUntil(name, this.now + lives));
     const { performance, setTimeout, clearTimeout } = globalThis;
     t.after(() => Object.assign(globalThis, { performance, setTimeout, clearTimeout }));
+    t.mock.method(Date, "now", () => this.now);
     Object.assign(globalThis, {
       performance: { now: () => this.now },
       setTimeout: (callback, delay) => {
@@ -59,7 +67,7 @@ class Run {
       transport: "websocket",
       random: () => random[Math.min(randoms++, random.length - 1)],
       backoff: backoff && { base: backoff.base_ms, cap: backoff.cap_ms },
-      token: tokens && (async () => tokens[Math.min(shown++, tokens.length - 1)]),
+      token: tokens && (async () => this.named(tokens[Math.min(shown++, tokens.length - 1)])),
       ...(connect_timeout_ms && { connectTimeout: connect_timeout_ms }),
     });
   }
@@ -151,7 +159,7 @@ class Run {
       assert.equal(this.sockets.length, 1, "no attempt");
       if (after_ms !== undefined) assert.ok(Math.abs(took - after_ms) <= 1, `attempt after ${took} ms, want ${after_ms}`);
       this.socket = this.sockets.shift();
-      assert.equal(this.socket.token, token);
+      assert.equal(this.socket.token, this.named(token));
       assert.deepEqual([this.frames, this.events], [[], []], "what no step asked for");
       this.ended = [];
     },
@@ -191,8 +199,12 @@ class Run {
   };
 
   send(frame) {
-    const request_id = frame.request_id?.startsWith("$") ? this.names.get(frame.request_id) : frame.request_id;
-    this.socket.onmessage?.({ data: JSON.stringify({ ...frame, version: 1, request_id }) });
+    this.socket.onmessage?.({ data: JSON.stringify({ ...frame, version: 1, request_id: this.named(frame.request_id) }) });
+  }
+
+  /** What a "$name" stands for, where it is known; all else is itself. */
+  named(text) {
+    return this.names.get(text) ?? text;
   }
 
   /** What is wanted must be in what came; null: must not. */

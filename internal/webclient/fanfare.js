@@ -25,15 +25,9 @@ const CLOSED = { code: "closed", message: "closed" };
 const SUBPROTOCOL = "fanfare.v1.json";
 const PAGE = 1000; // messages in one reply of history, at most
 const BACKLOG = 4096; // events that wait for a gap to be filled, at most
-const WINDOW = 512; // frames on their way from the SharedWorker to a page, at most
 const HASTE = 5000; // in which a pong has to come where there is reason for doubt
+const AHEAD = 30_000; // before its end a token is renewed, or at three quarters of what is left of a short one
 const UPGRADE = 15_000; // between looks whether a WebSocket opens by now
-
-const DEFAULTS = {
-  connectTimeout: 15_000,
-  requestTimeout: 30_000, // well inside the gateway's de-duplication window of two minutes
-  random: Math.random,
-};
 
 export class FanfareError extends Error {
   constructor({ code, message, field, retry_after_ms }) {
@@ -53,11 +47,11 @@ class Emitter {
   on(type, listener) {
     const listeners = (this.#listeners[type] ??= new Set());
     listeners.add(listener);
-    return () => void listeners.delete(listener);
+    return () => listeners.delete(listener);
   }
 
   emit(type, event) {
-    for (const listener of [...(this.#listeners[type] ?? [])]) {
+    for (const listener of new Set(this.#listeners[type])) {
       try {
         listener(event);
       } catch (error) {
@@ -72,6 +66,7 @@ export class Room extends Emitter {
   position = null;
   wanted = false;
   #client;
+  #over = false; // there is nothing more to come, until it is joined
   #start = {};
   #promise = null;
   #settle = []; // resolve and reject of the promise
@@ -87,6 +82,7 @@ export class Room extends Emitter {
     const { presence } = this.#start;
     if (!this.wanted) {
       this.wanted = true;
+      this.#over = false;
       this.position = start.since ?? this.#client._keep(this.name);
       this.#start = start;
       this.#promise = new Promise((...settle) => (this.#settle = settle));
@@ -102,11 +98,11 @@ export class Room extends Emitter {
     return this.#client.request("publish", { room: this.name, data, event, id }, timeout);
   }
 
-  async history(range) {
+  history(range) {
     return this.#client.request("history", { room: this.name, ...range });
   }
 
-  async members(page) {
+  members(page) {
     return this.#client.request("members", { room: this.name, ...page });
   }
 
@@ -118,7 +114,7 @@ export class Room extends Emitter {
   events({ buffer = 1024 } = {}) {
     const queue = [];
     let wake = () => {};
-    let over = this.#promise && !this.wanted;
+    let over = this.#over;
     const put = (event) => {
       const last = queue.at(-1);
       const { from, to } = run(event);
@@ -127,8 +123,9 @@ export class Room extends Emitter {
       else queue.push(gap(event, from, to, "slow_reader"));
       wake();
     };
+    const stop = () => wake((over = off.map((each) => each())));
     const off = ["message", "gap", "reset"].map((type) => this.on(type, put));
-    off.push(this.on("left", () => wake((over = true))));
+    off.push(this.on("left", stop));
     const take = async () => {
       const event = queue.shift();
       if (event.reason !== "slow_reader" || this.#start.fill === false) return event;
@@ -137,17 +134,21 @@ export class Room extends Emitter {
       queue.unshift(...(await this.#fetch({ ...event, to }, true)));
       return take();
     };
-    return (async function* () {
-      try {
-        for (;;) {
-          while (queue.length) yield await take();
-          if (over) return;
-          await new Promise((resolve) => (wake = resolve));
-        }
-      } finally {
-        for (const stop of off) stop();
+    const loop = (async function* () {
+      for (;;) {
+        while (queue.length) yield await take();
+        if (over) return;
+        await new Promise((resolve) => (wake = resolve));
       }
     })();
+    // A generator's own would wait for what it waits for, and one that has not begun would not know that it has ended.
+    const end = loop.return;
+    loop.return = () => {
+      stop();
+      queue.length = 0;
+      return end.call(loop);
+    };
+    return loop;
   }
 
   [Symbol.asyncIterator]() {
@@ -183,6 +184,7 @@ export class Room extends Emitter {
   _end(error) {
     this._lost();
     this.wanted = false;
+    this.#over = true;
     this.#settle[1]?.(error ?? new FanfareError({ code: "left", message: "left" }));
     if (error) this.emit("error", error);
     this.emit("left", { type: "left", room: this.name });
@@ -283,6 +285,7 @@ export class Client extends Emitter {
   #lastRequest = 0;
   #socket = null; // null while waiting and when closed
   #timer; // one at a time: for the welcome, the heartbeat or the next attempt
+  #renewal; // the timer for the next token
   #attempt = 0;
   #misses = 0; // connections in a row that brought no welcome
   #token;
@@ -300,7 +303,9 @@ export class Client extends Emitter {
     this.#url = new URL(url, globalThis.location?.href);
     this.#url.protocol = this.#url.protocol.replace(/^http/, "ws");
     this.#url.hash = "";
-    this.#options = { ...DEFAULTS, WebSocket: globalThis.WebSocket, SharedWorker: globalThis.SharedWorker, ...options };
+    const { WebSocket, SharedWorker } = globalThis;
+    // A request is given up well inside the gateway's de-duplication window of two minutes.
+    this.#options = { connectTimeout: 15_000, requestTimeout: 30_000, random: Math.random, WebSocket, SharedWorker, ...options };
     this.#backoff = { base: 500, cap: 20_000, stable: 10_000, ...options.backoff };
     this.#listen();
     this.#connect();
@@ -364,19 +369,19 @@ export class Client extends Emitter {
   #connect() {
     this.#openedAt = this.#reconnectAt = this.#pingedAt = 0;
     const attempt = (this.#socket = { close() {} }); // until there is a socket
-    this.#after(this.#options.connectTimeout, () => this.#drop("no welcome"));
-    const { token } = this.#options;
+    const { token, connectTimeout } = this.#options;
+    this.#after(connectTimeout, () => this.#drop("no welcome"));
     if (token) {
       Promise.resolve().then(token).then((next) => {
         if (this.#socket !== attempt) return;
         if (this.#refused && next === this.#token) {
           this.#release();
-          return this.#end(TOKEN_CODE, "the token was refused");
+          return this.#end(TOKEN_CODE, "refused");
         }
         this.#token = next;
         this.#refused = false;
         this.#open();
-      }, () => this.#socket === attempt && this.#drop("no token"));
+      }).catch(() => this.#socket === attempt && this.#drop("no token")); // or one that no header takes
     } else {
       this.#open();
     }
@@ -385,19 +390,22 @@ export class Client extends Emitter {
 
   #open() {
     const { WebSocket, transport, shared, SharedWorker } = this.#options;
-    const url = this.#url.href;
-    const protocols = [SUBPROTOCOL];
-    if (this.#token) protocols.push(`bearer.${this.#token}`);
+    const address = this.#address();
     let socket;
     // Misses in a row may be a proxy that breaks WebSockets: the third attempt, or the ninth where one has worked.
     const turn = this.welcome ? 9 : 3;
-    if (!WebSocket || transport === "stream" || (!transport && this.#misses % turn === turn - 1)) socket = openStream(url, this.#token);
-    else if (shared && SharedWorker) socket = openShared(SharedWorker, url, protocols, () => (this.#options.shared = false));
-    else socket = new WebSocket(url, protocols);
+    if (!WebSocket || transport === "stream" || (!transport && this.#misses % turn === turn - 1)) socket = openStream(this.#url.href, this.#token);
+    else if (shared && SharedWorker) socket = openShared(SharedWorker, ...address, () => (this.#options.shared = false));
+    else socket = new WebSocket(...address);
     this.#socket = socket;
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code, reason }) => this.#lost(code, reason);
     socket.onerror = () => {}; // a close follows, which says more
+  }
+
+  /** What a WebSocket is made of. */
+  #address() {
+    return [this.#url.href, this.#token ? [SUBPROTOCOL, `bearer.${this.#token}`] : [SUBPROTOCOL]];
   }
 
   #after(delay, next) {
@@ -410,6 +418,7 @@ export class Client extends Emitter {
     const socket = this.#socket;
     this.#socket = null;
     clearTimeout(this.#timer);
+    clearTimeout(this.#renewal);
     if (socket) socket.onmessage = socket.onclose = null;
     for (const room of this.#rooms.values()) room._lost();
     for (const [id, request] of this.#pending) if (!request._resend) this.#pending.delete(id);
@@ -443,7 +452,7 @@ export class Client extends Emitter {
     this.#listening.abort();
     this.#become({ state: "closed", code, reason });
     for (const request of [...this.#pending.values()]) this.#settle(request, CLOSED);
-    for (const room of this.#rooms.values()) if (room.wanted) room._end();
+    for (const room of this.#rooms.values()) room._end();
   }
 
   #become(change) {
@@ -471,6 +480,7 @@ export class Client extends Emitter {
     this.#misses = 0;
     this.state = "open"; // told to listeners only when what was under way is under way again, ahead of what they begin
     this.#watch();
+    this.#renew();
     this.#upgrade(this.#socket);
     if (!this.#name) return this.#begin();
     // The name first: else the rooms would see a guest come and go.
@@ -493,16 +503,39 @@ export class Client extends Emitter {
     this._keep(`@${username}`, key);
   }
 
-  /** From a stream back to a WebSocket, as soon as one opens. */
+  /** Shows the gateway the next token before this one runs out. One that cannot be had is asked for when it has. */
+  #renew() {
+    let left = 0;
+    try {
+      const [, claims] = this.#token.split(".");
+      left = JSON.parse(atob(claims.replace(/-/g, "+").replace(/_/g, "/"))).exp * 1000 - Date.now();
+    } catch {
+      // There is none, or none that says when it runs out.
+    }
+    const socket = this.#socket;
+    if (left > 0) this.#renewal = setTimeout(async () => {
+      try {
+        const token = await this.#options.token();
+        if (this.#socket !== socket || token === this.#token) return;
+        await this.request("auth", { token }, 0, false);
+        this.#token = token;
+        this.#renew();
+      } catch {
+        // Then the gateway says that it ran out.
+      }
+    }, Math.min(left - Math.min(left / 4, AHEAD), 1e9));
+  }
+
+  /** From a stream back to a WebSocket, as soon as something comes through one. */
   #upgrade(stream) {
     const { WebSocket, transport } = this.#options;
     if (!stream._stream || !WebSocket || transport) return;
     setTimeout(() => {
       if (this.#socket !== stream) return;
-      const probe = new WebSocket(this.#url.href, SUBPROTOCOL);
+      const probe = new WebSocket(...this.#address());
       probe.onerror = () => {};
       probe.onclose = () => this.#upgrade(stream);
-      probe.onopen = () => {
+      probe.onmessage = () => {
         probe.onclose = null;
         probe.close(1000);
         if (this.#socket !== stream) return;
@@ -554,8 +587,7 @@ export class Client extends Emitter {
     if (this.#rooms.get(room.name) !== room) return;
     this.#rooms.delete(room.name);
     this._keep(room.name, null);
-    if (!room.wanted) return;
-    if (this.state === "open") this.#ask("leave", { room: room.name }, () => {});
+    if (room.wanted && this.state === "open") this.#ask("leave", { room: room.name }, () => {});
     room._end();
   }
 
@@ -577,36 +609,34 @@ export class Client extends Emitter {
    */
   #ask(type, payload, done, timeout, resend) {
     const id = `r${++this.#lastRequest}`;
-    const request = { id, text: encode(type, id, payload), _done: done, _resend: resend };
-    const late = { code: "timeout", message: `${type}: no reply in time` };
-    if (timeout) request.timer = setTimeout(() => this.#settle(request, late), timeout);
+    const request = { _id: id, _text: encode(type, id, payload), _done: done, _resend: resend };
+    if (timeout) request._timer = setTimeout(() => this.#settle(request, { code: "timeout", message: "timeout" }), timeout);
     this.#pending.set(id, request);
     this.#transmit(request);
   }
 
   #transmit(request) {
-    if (this.state !== "open" || this.#pending.get(request.id) !== request) return;
+    if (this.state !== "open" || this.#pending.get(request._id) !== request) return;
     const limit = this.welcome.limits.message_bytes;
-    if (limit > 0 && new TextEncoder().encode(request.text).length > limit) {
+    if (limit > 0 && new Blob([request._text]).size > limit) {
       // The gateway would close the connection with 1009, and that for good.
       return this.#settle(request, { code: "too_large", message: `over ${limit} bytes` });
     }
-    this.#socket.send(request.text);
+    this.#socket.send(request._text);
   }
 
   #settle(request, error, reply) {
-    if (error && PASSING_ERRORS.includes(error.code)) {
-      setTimeout(() => this.#transmit(request), error.retry_after_ms ?? this.#backoff.base);
-      return;
+    if (PASSING_ERRORS.includes(error?.code)) {
+      return void setTimeout(() => this.#transmit(request), error.retry_after_ms ?? this.#backoff.base);
     }
-    clearTimeout(request.timer);
-    this.#pending.delete(request.id);
+    clearTimeout(request._timer);
+    this.#pending.delete(request._id);
     request._done(error && new FanfareError(error), reply);
   }
 }
 
 function encode(type, id, payload) {
-  return JSON.stringify({ type, version: 1, request_id: id, payload });
+  return JSON.stringify({ type, request_id: id, payload });
 }
 
 /** From where to where an event goes. A message's `from` is who sent it. */
@@ -628,17 +658,18 @@ function randomId() {
  * is left where a proxy breaks WebSockets, or where there are none.
  */
 function openStream(url, token) {
-  const base = new URL(".", url.replace(/^ws/, "http")).href;
+  url = url.replace(/^ws/, "http");
+  const base = new URL(".", url).href;
   const headers = token ? { authorization: `Bearer ${token}` } : {};
   const reading = new Map(); // an AbortController for each room
   const socket = {
     _stream: true,
     send(text) {
       const { type, request_id: id, payload: { room, ...body } = {} } = JSON.parse(text);
-      if (type === "join") read(room, body, id).catch(() => over(1006));
+      if (type === "join") read(room, body, id).catch(({ name }) => name === "AbortError" || over(1006)); // aborted by stop
       else if (type === "leave") stop(room);
       else if (type === "publish") publish(room, body, id);
-      else if (type !== "ping") say("error", { code: "unsupported", message: `${type}: no WebSocket` }, id);
+      else if (type !== "ping") say("error", { code: "unsupported", message: "no WebSocket" }, id);
       else if (!reading.size) say("pong");
     },
     close() {
@@ -661,9 +692,9 @@ function openStream(url, token) {
   };
 
   const refuse = async (answer, id) => {
-    if (answer.status === 401) return over(TOKEN_CODE, "unauthorized");
-    const { code, detail: message, field } = await answer.json();
-    say("error", { code, message, field, retry_after_ms: answer.headers.get("retry-after") * 1000 || undefined }, id);
+    if (answer.status === 401) return over(TOKEN_CODE, "refused");
+    const { detail: message, ...problem } = await answer.json();
+    say("error", { ...problem, message, retry_after_ms: answer.headers.get("retry-after") * 1000 || undefined }, id);
   };
 
   const read = async (room, { since, last, presence }, id) => {
@@ -685,9 +716,12 @@ function openStream(url, token) {
   };
 
   const event = (block, id) => {
-    const field = (name) => [...block.matchAll(new RegExp(`^${name}: (.*)`, "gm"))].map(([, value]) => value).join("");
-    const type = field("event") || "message";
-    const data = field("data");
+    let type = "message";
+    let data = "";
+    for (const [, field, value] of block.matchAll(/^(event|data): (.*)/gm)) {
+      if (field === "data") data += value;
+      else type = value;
+    }
     if (!data) return;
     const payload = JSON.parse(data);
     if (type === "close") over(payload.code, payload.reason);
@@ -705,8 +739,8 @@ function openStream(url, token) {
   };
 
   // A gateway that is there says that this is for WebSockets.
-  fetch(url.replace(/^ws/, "http"), { mode: "no-cors" }).then(({ status }) => {
-    if (status && status !== 426) return over(1006, `HTTP ${status}`);
+  fetch(url, { mode: "no-cors" }).then(({ status }) => {
+    if (status && status !== 426) throw status;
     const heartbeat = { interval_ms: 40_000, timeout_ms: 60_000 }; // a stream is not silent for more than 25 s
     say("welcome", { heartbeat, limits: {} });
   }).catch(() => over(1006));
@@ -733,7 +767,7 @@ function openShared(SharedWorker, url, protocols, failed) {
   };
   port.onmessage = ({ data }) => {
     if (data.code) return socket.onclose?.(data);
-    if (++taken % 64 === 0) port.postMessage(taken);
+    if (!(++taken % 64)) port.postMessage(taken);
     socket.onmessage?.({ data });
   };
   port.postMessage({ url, protocols });
