@@ -16,10 +16,13 @@ export interface WebSocketLike {
 }
 
 export interface Options {
-  /** Gives the token for each connection; after close code 4001 it has to be another one. An error is taken for passing. */
+  /**
+   * Gives the token for each connection, and the next 30 s before one runs out; after close code 4001 it has to be another
+   * one. An error, or a token that no header takes, is taken for passing.
+   */
   token?: () => string | Promise<string>;
   /** Keeps positions and the keys of registered names over reloads: `sessionStorage`. */
-  storage?: Pick<Storage, "getItem" | "setItem">;
+  storage?: { getItem(key: string): string | null; setItem(key: string, value: string): void };
   /** One connection for all pages of this origin that ask for it, where there is a SharedWorker. They are one user. */
   shared?: boolean;
   /**
@@ -35,7 +38,7 @@ export interface Options {
   backoff?: { base?: number; cap?: number; stable?: number };
   /** Instead of the global ones. */
   WebSocket?: new (url: string, protocols: string | string[]) => WebSocketLike;
-  SharedWorker?: typeof SharedWorker;
+  SharedWorker?: new (url: string, name: string) => object;
   /** Instead of `Math.random`, for tests. */
   random?: () => number;
 }
@@ -211,7 +214,7 @@ export class Client {
   request(type: string, payload?: unknown, timeout?: number): Promise<any>;
   /** Connects at once if it waits to; one that is open is asked for a sign of life. */
   retry(): void;
-  /** Lets the connection go until `retry`. Rooms and requests wait. */
+  /** Lets the connection go until `retry`, or until the page is shown again, resumed or online. Rooms and requests wait. */
   suspend(): void;
   /** For good. Requests without a reply are rejected. */
   close(): void;

@@ -105,7 +105,22 @@ func TestTheNPMPackageHasTheClientAndNothingElse(t *testing.T) {
 		got = append(got, f.Path)
 	}
 	slices.Sort(got)
-	if want := []string{"fanfare-worker.js", "fanfare.d.ts", "fanfare.js", "fanfare.min.js", "package.json"}; !slices.Equal(got, want) {
+	if want := []string{"LICENSE", "README.md", "fanfare-worker.js", "fanfare.d.ts", "fanfare.js", "fanfare.min.js", "package.json"}; !slices.Equal(got, want) {
 		t.Errorf("npm pack takes %q, want %q", got, want)
+	}
+}
+
+// Apache-2.0 asks that who gets the package gets its licence.
+func TestTheNPMPackageHasTheLicence(t *testing.T) {
+	ours, err := os.ReadFile("LICENSE")
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(filepath.Join("..", "..", "LICENSE"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(ours, whole) {
+		t.Error("LICENSE is not that of the repository")
 	}
 }
