@@ -58,7 +58,8 @@ type progress struct {
 	size  int64 // bytes of the file; 0: not known
 	begun time.Time
 
-	read, published atomic.Int64 // bytes of the source, and messages
+	read      atomic.Int64  // bytes of the source
+	published *atomic.Int64 // messages
 
 	stopped chan struct{}
 	writer  sync.WaitGroup
@@ -67,8 +68,8 @@ type progress struct {
 
 const progressEvery = 200 * time.Millisecond
 
-func newProgress(to io.Writer, size int64) *progress {
-	return &progress{to: to, size: size, begun: time.Now(), stopped: make(chan struct{})}
+func newProgress(to io.Writer, size int64, published *atomic.Int64) *progress {
+	return &progress{to: to, size: size, begun: time.Now(), published: published, stopped: make(chan struct{})}
 }
 
 func (p *progress) start() {

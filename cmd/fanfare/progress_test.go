@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,7 +49,7 @@ func TestAPaceIsEvenAndMakesUpForASecondAtMost(t *testing.T) {
 func TestProgressTellsWhatIsDoneAndLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		p := newProgress(&out, 4000)
+		p := newProgress(&out, 4000, new(atomic.Int64))
 		p.start()
 		p.read.Store(1000)
 		p.published.Store(12345)
@@ -65,7 +66,7 @@ func TestProgressTellsWhatIsDoneAndLeft(t *testing.T) {
 }
 
 func TestProgressOfWhatHasNoSize(t *testing.T) {
-	p := newProgress(nil, 0)
+	p := newProgress(nil, 0, new(atomic.Int64))
 	p.read.Store(10)
 	if got := p.line(p.begun.Add(time.Second)); got != "published 0, 0/s" {
 		t.Errorf("%q", got)

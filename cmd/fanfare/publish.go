@@ -10,8 +10,11 @@ import (
 	"io"
 	"math"
 	"os"
+	"os/signal"
 	"strconv"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -44,10 +47,11 @@ Lost connections are made again, and what was not acknowledged is sent again wit
 stored once. That goes on for --timeout, counted for each message anew. --rate spaces the messages evenly.
 
 Nothing is printed but errors; --json prints {"room","epoch","seq","duplicate"} for each message. Publishing a
---file tells on stderr how far it is, if that is a terminal; --progress does it in any case.
+--file tells on stderr how far it is, if that is a terminal; --progress does it in any case. What ends the lines
+before their time says how many messages were published.
 
-Exit codes: 0 all is published; 1 something is not: no gateway, no answer in time, or it was refused; 2 the
-command line cannot be.
+Exit codes: 0 all is published; 1 something is not: no gateway, no answer in time, it was refused, or it was told to
+end (SIGINT, SIGTERM); 2 the command line cannot be.
 
 Environment: FANFARE_URL, FANFARE_TOKEN.`,
 		Example: `  fanfare publish lobby hello
@@ -95,8 +99,12 @@ type publisher struct {
 	progress     bool
 	timeout      time.Duration
 
-	bulk *progress // nil: nothing is told on the way
+	published atomic.Int64
+	bulk      *progress // nil: nothing is told on the way
 }
+
+// hurry is how long publishing that is told to end waits for what is on its way.
+const hurry = time.Second
 
 // command reads the command line, and does what it says.
 func (p *publisher) command(cmd *cobra.Command, args []string) error {
@@ -141,7 +149,7 @@ func (p *publisher) command(cmd *cobra.Command, args []string) error {
 		in, name = f, p.file
 	}
 	if p.progress {
-		p.bulk = newProgress(os.Stderr, size)
+		p.bulk = newProgress(os.Stderr, size, &p.published)
 	}
 	return p.run(cmd.Context(), p.lines(in, name))
 }
@@ -173,18 +181,59 @@ func (p *publisher) run(ctx context.Context, from source) error {
 	if err != nil {
 		return clientError(err)
 	}
+	told, forget := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(told, forget) // a second one ends the process at once
+	defer forget()
 	ctx, end := context.WithCancel(ctx)
+	context.AfterFunc(told, func() { time.AfterFunc(hurry, end) })
 	if p.bulk != nil {
 		p.bulk.start()
 		defer p.bulk.stop()
 	}
 	var running sync.WaitGroup
 	running.Go(func() { _ = c.Run(ctx) }) // its end is PublishAll's
-	err = p.publish(ctx, c, from)
+	err = p.publish(ctx, c, from.until(told))
 	state := l.last()
 	end()
 	running.Wait()
-	return p.explain(err, state)
+	if err != nil && told.Err() != nil {
+		err = errors.New("told to end")
+	} else {
+		err = p.explain(err, state)
+	}
+	if err != nil && from.many {
+		err = fmt.Errorf("%w; published %s", err, grouped(p.published.Load()))
+	}
+	return err
+}
+
+// until is the source that ends with ctx too, also where it stands still.
+func (s source) until(ctx context.Context) source {
+	send := s.send
+	s.send = func(all context.Context, to chan<- client.Outgoing) error {
+		messages, ended := make(chan client.Outgoing), make(chan error, 1)
+		// It ends with its source or ctx; one that waits for stdin, with the process.
+		go func() {
+			ended <- send(ctx, messages)
+			close(messages)
+		}()
+		for {
+			select {
+			case m, ok := <-messages:
+				if !ok {
+					return <-ended
+				}
+				select {
+				case to <- m:
+				case <-all.Done():
+					return all.Err()
+				}
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+	return s
 }
 
 // publish publishes what the source gives.
@@ -198,17 +247,13 @@ func (p *publisher) publish(ctx context.Context, c *client.Client, from source) 
 			out.lines <- jsonLine(receipt{at.Room, at.Epoch, at.Seq, at.Duplicate})
 		}
 	}
-	if p.bulk != nil {
-		told := done
-		done = func(o client.Outgoing, at client.Published) { told(o, at); p.bulk.published.Add(1) }
-	}
+	counted := func(o client.Outgoing, at client.Published) { done(o, at); p.published.Add(1) }
 	messages, ended := make(chan client.Outgoing, 256), make(chan error, 1)
-	// It ends with its source or ctx; one that waits for stdin, with the process.
 	go func() {
 		ended <- from.send(ctx, messages)
 		close(messages)
 	}()
-	err := c.PublishAll(ctx, client.Stream{From: messages, Done: done, Patience: p.timeout})
+	err := c.PublishAll(ctx, client.Stream{From: messages, Done: counted, Patience: p.timeout})
 	if err == nil {
 		err = <-ended
 	}

@@ -31,7 +31,7 @@ as --json tells them; how long ago (90s, 5m, 1h30m); a time of today (14:05) or 
 
 Then it follows: lost connections are made again, for ever, and go on where they ended. With --follow=false it
 prints what is kept, all of it where neither --last nor --since says less, and ends. What is known to be missing,
-and that a connection was lost, is told on stderr, a line each.
+or may be of a time of --since, and that a connection was lost, is told on stderr, a line each.
 
 --json prints each message whole instead, {"room","epoch","seq","time","from","event","data"} (no event: none),
 and {"type":"gap","room","epoch","from","to","reason"} or {"type":"reset","room","epoch","seq","previous"} in
@@ -219,6 +219,9 @@ func (t *tailer) ask(c *client.Client, rooms []client.Subscription) error {
 			if err != nil {
 				return err
 			}
+			if err := t.reaches(c, room.Room, at); err != nil {
+				return err
+			}
 			if room.Since = at; at == nil {
 				continue // it begins with the next
 			}
@@ -229,6 +232,20 @@ func (t *tailer) ask(c *client.Client, rooms []client.Subscription) error {
 		if err := c.Replay(t.ctx, *room, t.event); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// reaches tells where a log does not reach back to the time of --since, of which at
+// is the place; nil: nothing that is kept is of it.
+func (t *tailer) reaches(c *client.Client, room string, at *client.Position) error {
+	log, err := c.History(t.ctx, client.HistoryRequest{Room: room, Limit: 1})
+	if err != nil {
+		return err
+	}
+	older := log.First - 1 // the newest that is not kept
+	if older > 0 && (at == nil && older == log.Last || at != nil && at.Seq == older) {
+		note("%s: messages up to %d are not kept any more: some may be of that time", room, older)
 	}
 	return nil
 }

@@ -23,7 +23,11 @@ type look struct {
 // line is a message's line.
 func (l *look) line(m client.Message) []byte {
 	if l.asJSON {
-		return jsonLine(messageLine{m.Room, m.Epoch, m.Seq, m.Time, m.From, m.Event, m.Data})
+		line := jsonLine(messageLine{m.Room, m.Epoch, m.Seq, m.Time, m.From, m.Event, m.Data})
+		if l.visible {
+			line = harmlessJSON(line)
+		}
+		return line
 	}
 	var line bytes.Buffer
 	if l.rooms {

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
+	"reflect"
 	"testing"
 	"time"
 )
@@ -34,6 +37,21 @@ func TestWhatCouldMoveATerminalIsShown(t *testing.T) {
 		"plain ü\ttab": "plain ü\ttab", "\x1b[2J": `\x1b[2J`, "a\r\nb": `a\x0d\x0ab`, "\u009b1m": `\u009b1m`, "a\u202eb": `a\u202eb`, "\x7f": `\x7f`,
 	} {
 		if got := harmless(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestJSONOnATerminalIsTheSameJSON(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"a":"plain ü\ttab"}` + "\n": `{"a":"plain ü\ttab"}` + "\n", "\"\u009b1m\u202e\x7f\"": `"\u009b1m\u202e\u007f"`,
+	} {
+		got := harmlessJSON([]byte(text))
+		var is, was any
+		if err := errors.Join(json.Unmarshal(got, &is), json.Unmarshal([]byte(text), &was)); err != nil || !reflect.DeepEqual(is, was) {
+			t.Errorf("%q is %q, which says %v: %v", text, got, is, err)
+		}
+		if string(got) != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}
 	}

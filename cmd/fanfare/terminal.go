@@ -99,6 +99,20 @@ func harmful(r rune) bool {
 	return r != '\t' && unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)
 }
 
+// harmlessJSON is the same JSON, in which what is harmful is escaped: JSON itself
+// asks for that of nothing past U+001F.
+func harmlessJSON(text []byte) []byte {
+	var out []byte
+	for _, r := range string(text) {
+		if r > 0x1f && harmful(r) {
+			out = fmt.Appendf(out, "\\u%04x", r)
+		} else {
+			out = utf8.AppendRune(out, r)
+		}
+	}
+	return out
+}
+
 // urlVariable is where the gateway's URL may stand in the environment.
 const urlVariable = "FANFARE_URL"
 

@@ -72,7 +72,7 @@ func search(ctx context.Context, c asker, page protocol.History, least int64) (s
 func kept(ctx context.Context, c asker, s Subscription, tell func(Event)) error {
 	h := protocol.HistoryRequest{Room: s.Room, Limit: 1}
 	page, err := c.History(ctx, h)
-	if err != nil || page.Last == 0 {
+	if err != nil || page.Last == 0 && (s.Since == nil || s.Since.Seq == 0) {
 		return err
 	}
 	epoch, next, last := page.Epoch, uint64(0), page.Last

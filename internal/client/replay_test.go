@@ -97,3 +97,22 @@ func TestWhatIsKeptIsToldOnceAndWhatIsNotIsAGap(t *testing.T) {
 		}
 	}
 }
+
+// A log that has nothing yet is another one than that of which a place was kept.
+func TestAPlaceInALogThatIsGoneIsAReset(t *testing.T) {
+	for since, want := range map[string]int{"e0:3": 1, "e1:3": 1, "e1:0": 0, "e0:0": 0} {
+		at, err := ParsePosition(since)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resets := 0
+		err = kept(t.Context(), &shelf{first: 1, most: 9}, Subscription{Room: "a", Since: &at}, func(e Event) {
+			if r, ok := e.(Reset); ok && r.Previous == at && r.Seq == 0 {
+				resets++
+			}
+		})
+		if err != nil || resets != want {
+			t.Errorf("since %s: %d resets, %v, want %d", since, resets, err, want)
+		}
+	}
+}
