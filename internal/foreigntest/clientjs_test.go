@@ -279,6 +279,7 @@ func isOffline(t *testing.T, browser context.Context) {
 	end := time.NewTimer(*offline)
 	defer end.Stop()
 	<-end.C
+	p.dial(g) // the gateway closes who answers no ping, and nobody read meanwhile
 	c.away.Store(false)
 	page.onLine(t, true)
 	page.heardAll(t, 110, false)
