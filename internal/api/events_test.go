@@ -142,7 +142,10 @@ func TestAGatewayThatTakesNoMoreSaysWhenToComeBack(t *testing.T) {
 // its gaps name is all there was, and the room does not wait for it.
 func TestASlowReaderIsSentOrToldOfEverything(t *testing.T) {
 	const all, size = 2000, 4000
-	s := runGateway(t, func(c *gateway.Config) { c.Classes[0].Slow = room.Window{Policy: room.Drop, Messages: 16} })
+	s := runGateway(t, func(c *gateway.Config) {
+		c.Classes[0].Slow = room.Window{Policy: room.Drop, Messages: 16}
+		c.HeartbeatTimeout = time.Hour // it reads nothing for as long as all is published
+	})
 	slow, j := s.source(s.ask("GET", "/rooms/r/events", true))
 	quick, _ := s.listen("/rooms/r/events")
 	text := `"` + strings.Repeat("x", size) + `"`

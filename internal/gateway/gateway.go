@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/fanfare-ws/fanfare/internal/auth"
 	"github.com/fanfare-ws/fanfare/internal/broker"
@@ -37,6 +38,7 @@ type Gateway struct {
 	backlogBytes atomic.Int64 // of backlogs that are not yet sent
 	memory       atomic.Int64 // in use, when it was last looked at
 	inUse        func() int64 // memoryInUse, but for tests
+	nameWait     time.Duration
 	users        *budgets[string]
 	addresses    *budgets[netip.Addr]
 	unjoined     *budgets[string] // rooms without members here that are published to
@@ -61,7 +63,7 @@ func New(cfg Config) (*Gateway, error) {
 	if cfg.Relay == nil {
 		cfg.Relay = metrics.NewRelay()
 	}
-	g := &Gateway{cfg: cfg, errs: make(chan error, cfg.Loops+2), inUse: memoryInUse, streams: streams{open: &cfg.Metrics.EventStreams},
+	g := &Gateway{cfg: cfg, errs: make(chan error, cfg.Loops+2), inUse: memoryInUse, nameWait: nameWait, streams: streams{open: &cfg.Metrics.EventStreams},
 		users: newBudgets[string](), addresses: newBudgets[netip.Addr](), unjoined: newBudgets[string]()}
 	g.settings.Store(newInForce(cfg.Live))
 	g.show(&cfg.Live)

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"flag"
@@ -68,6 +69,8 @@ type setup struct {
 	secure bool                 // by TLS
 	stored *broker.Bounds       // what the broker keeps; nil: as the rooms' class says
 	inUse  func(*Gateway) int64 // memory; nil: the process's
+	// nameWait is for how long a name is waited for; 0: as ever.
+	nameWait time.Duration
 }
 
 // slow sets the policy of all rooms.
@@ -137,6 +140,7 @@ func start(t testing.TB, c *setup) *service {
 	if c.inUse != nil {
 		s.gw.inUse = func() int64 { return c.inUse(s.gw) }
 	}
+	s.gw.nameWait = cmp.Or(c.nameWait, s.gw.nameWait)
 	s.addr = s.gw.Addr().String()
 	s.gw.Start()
 	t.Cleanup(s.stop)

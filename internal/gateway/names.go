@@ -77,7 +77,7 @@ func (ses *session) claim(id []byte, name, key string) {
 		key = newKey()
 	}
 	n := &naming{
-		session: ses, id: id, until: time.Now().Add(nameWait),
+		session: ses, id: id, until: time.Now().Add(s.gw.nameWait),
 		claim: broker.NameClaim{Name: name, Key: key, Connection: ses.name("c-"), Gateway: s.gw.cfg.ID},
 	}
 	if s.namings == nil {
@@ -309,7 +309,7 @@ func (p *people) nameLoop(q *nameQueue) {
 }
 
 func (p *people) nameTask(t nameTask) {
-	ctx, cancel := context.WithTimeout(p.ctx, nameWait)
+	ctx, cancel := context.WithTimeout(p.ctx, p.gw.nameWait)
 	defer cancel()
 	switch {
 	case t.naming != nil:

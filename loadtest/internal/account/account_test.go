@@ -119,6 +119,11 @@ func TestWhatBecomesOfEachMessage(t *testing.T) {
 			w.room.Acknowledged(Key{1, 9}, protocol.Position{Epoch: "e", Seq: 1})
 			w.deliver(m, 1)
 		}, Counts{Acknowledged: 1, Delivered: 1, Misplaced: 1}},
+		{"another was acknowledged at a place that nobody was delivered yet", func(w *world, m *Member) {
+			w.room.Acknowledged(Key{1, 1}, protocol.Position{Epoch: "e", Seq: 1})
+			w.room.Acknowledged(Key{1, 9}, protocol.Position{Epoch: "e", Seq: 1})
+			w.deliver(m, 1)
+		}, Counts{Acknowledged: 2, Delivered: 1, Misplaced: 1}},
 		{"stored twice", func(w *world, m *Member) {
 			w.deliver(m, 1)
 			w.send(m, w.message("e", 2, 1))

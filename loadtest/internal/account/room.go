@@ -189,6 +189,10 @@ func (r *Room) Acknowledged(key Key, at protocol.Position) {
 		if p.key != key {
 			r.book.Misplaced++
 		}
+	} else if before, ok := l.acked[at.Seq]; ok {
+		if before != key {
+			r.book.Misplaced++ // nobody was delivered it yet, and it cannot be both
+		}
 	} else if at.Seq > l.top && r.members > 0 {
 		if l.acked == nil {
 			l.acked = make(map[uint64]Key)
