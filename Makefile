@@ -20,7 +20,7 @@ GOFMT = $(shell $(GO) env GOROOT)/bin/gofmt
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run build image test ci bench fuzz faults deps fmt vet staticcheck tidy imports race portable secure cross chart dashboards chart-files
+.PHONY: help run build image test ci bench fuzz faults deps fmt vet staticcheck tidy imports race portable secure cross chart dashboards dashboard-pictures book chart-files
 
 help: ## what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,7 @@ bench: ## run the micro-benchmarks and measure all that a gateway is held to: lo
 	$(GO) build -buildvcs=$(VCS) -o bin/loadtest ./loadtest
 	@mkdir -p loadtest/results
 	bin/loadtest bar --start bin/fanfare --out loadtest/results --page README.md
+	@$(MAKE) book
 
 faults: ## run the whole fault suite: make faults SEEDS=20
 	FAULTS_SEEDS=$(SEEDS) $(GO) test -count=1 -run TestFaults -timeout 0 -v ./internal/faulttest
@@ -107,6 +108,12 @@ chart: ## check the Helm chart: linter, unit tests, the API's types, a real gate
 
 dashboards: ## write deploy/grafana/dashboards; then make chart-files
 	$(GO) run ./internal/dashboards
+
+dashboard-pictures: ## draw deploy/grafana/*.png: what the dashboards show of a fleet under load
+	DEPLOYTEST_PICTURES=6m $(GO) test -count=1 -run TestDashboardPictures -timeout 30m -v ./internal/deploytest
+
+book: ## write the tables of deploy/README.md: sizes, limits, metrics
+	$(GO) test -count=1 -run TheBook ./internal/deploytest -update
 
 chart-files: ## write what of the chart is made of other files: values table, schema, alerts, dashboards
 	cd .ci/chart && $(GO) test -vet=off -count=1 -run 'Readme|SchemaKnows|FilesAre' . -update

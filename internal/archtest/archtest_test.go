@@ -120,8 +120,9 @@ var testEdges = map[string][]string{
 	"loadtest/internal/account": {"internal/frame"},
 	"loadtest/internal/report":  {"loadtest/internal/account", "loadtest/internal/plan"},
 	"loadtest/internal/team":    {"internal/poll", "loadtest/internal/faulty"},
-	// Clients through the balancers.
-	"internal/deploytest":   {"internal/client"},
+	// Clients through the balancers; what the operator's book says of metrics; pictures
+	// of the dashboards.
+	"internal/deploytest":   {"internal/client", "internal/metrics", "internal/chromiumtest"},
 	"internal/gatewaybench": {"internal/certtest", "internal/frame", "internal/poll", "internal/protocol"},
 	// The calls, before a whole gateway.
 	"internal/api":     {"internal/chromiumtest", "internal/broker/memory", "internal/room", "internal/tracetest"},

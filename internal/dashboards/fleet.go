@@ -149,7 +149,7 @@ var fleet = page{
 				todo:    "See Queues and slow clients.",
 				queries: []query{{share(droppedBy, "("+droppedBy+" + "+deliveredBy+")", "0"), "{{instance}}"}}},
 			{title: "What may still go wrong", kind: number, unit: units.PercentUnit, bound: bound{orange: 0.25, red: 0.0001, below: true},
-				shows: "What is left, in the time that is shown, of the 1 % of deliveries that may be late and of the 0.1 % of publications that may be refused. Below 0 the objective is missed.",
+				shows: "What is left, in the time that is shown, of the 1 % of deliveries that may be late and of the 0.1 % of publications that may be refused. Below 0 the objective is missed, at -100 % by twice as much or more.",
 				todo:  "What took it stands in the panels beside. Until it is back, take no risk: no upgrade that can wait.",
 				queries: []query{
 					{left(`fanfare_fanout_seconds_bucket{le="`+quick+`"}`, "fanfare_fanout_seconds_count{}", "0.01"), "late"},
@@ -180,6 +180,18 @@ var fleet = page{
 				shows:   "What other goroutines want of event loops and has not been taken.",
 				todo:    "If it stays, a loop hangs or is short of a processor: see the turns of event loops.",
 				queries: []query{{"fanfare_loop_inbox_depth{}", "{{instance}}"}}},
+			{title: "Handshakes under way", unit: units.Short,
+				shows:   "Sockets that have not become connections yet, of `limits.handshakes`; those still with TLS apart.",
+				todo:    "Many that stay: who opens sockets and says nothing, or, all at once, a fleet of clients that comes back.",
+				queries: []query{{"sum(fanfare_handshakes{})", "WebSocket"}, {"sum(fanfare_tls_handshakes{})", "TLS"}}},
+			{title: "Calls of the HTTP API", unit: units.RequestsPerSecond,
+				shows:   "Calls of backends and operators in a second, by the class of the answer.",
+				todo:    "5xx: Redis is away, or `api.requests` calls are answered at once already. 4xx: a key, or a request, that is wrong.",
+				queries: []query{{"sum by (code) (rate(fanfare_http_requests_total{}[R]))", "{{code}}"}}},
+			{title: "Faults of Fanfare's own", unit: units.Short, bound: bound{orange: 0.1, red: 0.5},
+				shows:   "Connections that were ended in five minutes as handling them panicked. The gateway goes on.",
+				todo:    "Its log has the stack. It is a fault to be reported.",
+				queries: []query{{"sum by (instance) (increase(fanfare_loop_panics_total{}[5m]))", "{{instance}}"}}},
 		}},
 	},
 }
@@ -189,5 +201,5 @@ const ofLimit = "(fanfare_connections{} / (fanfare_connections_limit{} > 0) or 0
 
 // left is how much is left of what may go wrong, in the time that is shown.
 func left(good, all, may string) string {
-	return "1 - (sum(increase(" + all + "[$__range])) - sum(increase(" + good + "[$__range]))) / clamp_min(" + may + " * sum(increase(" + all + "[$__range])), 1)"
+	return "clamp_min(1 - (sum(increase(" + all + "[$__range])) - sum(increase(" + good + "[$__range]))) / clamp_min(" + may + " * sum(increase(" + all + "[$__range])), 1), -1)"
 }

@@ -60,7 +60,7 @@ func (p page) build() (dashboard.Dashboard, error) {
 		b.WithRow(dashboard.NewRowBuilder(r.title).Id(id))
 		for _, x := range r.panels {
 			id++
-			b.WithPanel(x.build(id, r.width()))
+			b.WithPanel(x.build(id, r.width(), r.height()))
 		}
 	}
 	d, err := b.Build()
@@ -73,6 +73,14 @@ func (p page) build() (dashboard.Dashboard, error) {
 func (r row) width() uint32 {
 	if n := uint32(len(r.panels)); r.panels[0].kind == number || n <= 4 {
 		return 24 / n
+	}
+	return 8
+}
+
+// height is low for a row of nothing but numbers.
+func (r row) height() uint32 {
+	if r.panels[0].kind == number {
+		return 4
 	}
 	return 8
 }

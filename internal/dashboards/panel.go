@@ -42,18 +42,18 @@ type bound struct {
 
 type query struct{ expr, legend string }
 
-func (p panel) build(id, width uint32) cog.Builder[dashboard.Panel] {
+func (p panel) build(id, width, height uint32) cog.Builder[dashboard.Panel] {
 	switch p.kind {
 	case number:
-		return p.number(id, width)
+		return p.number(id, width, height)
 	case bars:
-		return p.bars(id, width)
+		return p.bars(id, width, height)
 	}
-	return p.lines(id, width)
+	return p.lines(id, width, height)
 }
 
-func (p panel) lines(id, width uint32) cog.Builder[dashboard.Panel] {
-	b := timeseries.NewPanelBuilder().Id(id).Span(width).Height(8).Datasource(source).
+func (p panel) lines(id, width, height uint32) cog.Builder[dashboard.Panel] {
+	b := timeseries.NewPanelBuilder().Id(id).Span(width).Height(height).Datasource(source).
 		Title(p.title).Description(p.description()).Unit(p.unit).Min(0).
 		Thresholds(p.thresholds()).
 		Legend(common.NewVizLegendOptionsBuilder().ShowLegend(true).DisplayMode(common.LegendDisplayModeList).Placement(common.LegendPlacementBottom)).
@@ -71,8 +71,8 @@ func (p panel) lines(id, width uint32) cog.Builder[dashboard.Panel] {
 	return b
 }
 
-func (p panel) number(id, width uint32) cog.Builder[dashboard.Panel] {
-	b := stat.NewPanelBuilder().Id(id).Span(width).Height(4).Datasource(source).
+func (p panel) number(id, width, height uint32) cog.Builder[dashboard.Panel] {
+	b := stat.NewPanelBuilder().Id(id).Span(width).Height(height).Datasource(source).
 		Title(p.title).Description(p.description()).Unit(p.unit).
 		Thresholds(p.thresholds()).ColorScheme(dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdThresholds)).
 		ColorMode(common.BigValueColorModeNone).GraphMode(common.BigValueGraphModeArea).TextMode(common.BigValueTextModeValue).
@@ -89,8 +89,8 @@ func (p panel) number(id, width uint32) cog.Builder[dashboard.Panel] {
 	return b
 }
 
-func (p panel) bars(id, width uint32) cog.Builder[dashboard.Panel] {
-	b := bargauge.NewPanelBuilder().Id(id).Span(width).Height(8).Datasource(source).
+func (p panel) bars(id, width, height uint32) cog.Builder[dashboard.Panel] {
+	b := bargauge.NewPanelBuilder().Id(id).Span(width).Height(height).Datasource(source).
 		Title(p.title).Description(p.description()).Unit(p.unit).Min(0).Decimals(0).
 		Thresholds(p.thresholds()).ColorScheme(dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdContinuousBlues)).
 		Orientation(common.VizOrientationHorizontal).DisplayMode(common.BarGaugeDisplayModeBasic).ShowUnfilled(false).
@@ -164,8 +164,10 @@ func perGateway(expr string) string {
 	return expr + " and on (namespace, job, instance) fanfare_connections{}"
 }
 
-// most are the largest of a counter's growth by some labels, in the time shown.
+// most are the largest of a counter's growth by some labels, in the time shown; where
+// nothing grew, one of them.
 func most(counter, by string) []query {
 	legend := "{{" + strings.Join(strings.Split(by, ", "), "}}: {{") + "}}"
-	return []query{{fmt.Sprintf("topk(8, sum by (%s) (increase(%s[$__range])))", by, counter), legend}}
+	grown := fmt.Sprintf("sum by (%s) (increase(%s[$__range]))", by, counter)
+	return []query{{fmt.Sprintf("topk(8, %s > 0) or topk(1, %s)", grown, grown), legend}}
 }

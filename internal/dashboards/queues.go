@@ -5,8 +5,8 @@ import "github.com/grafana/grafana-foundation-sdk/go/units"
 // window is the smallest that a member may be behind, half of which is looked at.
 const window = "min(fanfare_send_window_frames{} > 0)"
 
-// timeouts are the connections that fell silent, of those that there are.
-const timeouts = "sum by (instance) (increase(fanfare_heartbeat_timeouts_total{}[5m])) / clamp_min(sum by (instance) (fanfare_connections{}), 1)"
+// timeouts are the connections that fell silent, of the most that there were.
+const timeouts = "sum by (instance) (increase(fanfare_heartbeat_timeouts_total{}[5m])) / clamp_min(sum by (instance) (max_over_time(fanfare_connections{}[5m])), 1)"
 
 // slowness is why connections end that take nothing, or too slowly.
 const slowness = `fanfare_connections_closed_total{reason=~"slow_consumer|replies_unread|queued_bytes|memory|slow_message|heartbeat_timeout"}`

@@ -132,14 +132,13 @@ func TestDashboardsHaveAnswers(t *testing.T) {
 	f.startGateways()
 	// Every second, so that the test is short; and once more as in Kubernetes.
 	const every = time.Second
-	f.prometheus("scrape_interval: 5s", "scrape_interval: "+every.String(), "  - job_name: haproxy", fmt.Sprintf(
-		"  - job_name: kubernetes\n    static_configs:\n      - targets: [%q, %q, %q]\n        labels: { namespace: live, pod: some, service: fanfare }\n  - job_name: haproxy",
-		f.at["gateway1:9090"], f.at["gateway2:9090"], f.at["gateway3:9090"]))
+	own := f.named("kubernetes", "namespace: live, pod: some, service: fanfare")
+	f.prometheus(append(own, "scrape_interval: 5s", "scrape_interval: "+every.String())...)
 	begun := time.Now()
 	f.load("--duration", "10m")
 
 	all := choices{".*", ".*", ".*"}
-	one := choices{"live", escaped(f.at["gateway2:9090"]), escaped(f.at["redis-exporter:9121"])}
+	one := choices{"live", escaped("gateway2:9090"), escaped("redis-exporter:9121")}
 	there := make(map[string]bool)
 	for _, b := range boards(t) {
 		for _, c := range []choices{all, one} {
@@ -175,6 +174,30 @@ func (f *topology) answersAll(open []question, c choices, every time.Duration, f
 		open = without
 		return errors.Join(errs...)
 	})
+}
+
+// named are replacements in deploy/prometheus/prometheus.yml, by which instance is what
+// it is in the compose network. With a job's name and labels, gateways are scraped once
+// more under those.
+func (f *topology) named(job ...string) []string {
+	target := func(place, labels string) string {
+		return fmt.Sprintf("\n      - { targets: [%q], labels: { instance: %q%s } }", f.at[place], place, labels)
+	}
+	const gateways, exporter = `
+      - targets: ["gateway1:9090", "gateway2:9090", "gateway3:9090"]`, `
+      - targets: ["redis-exporter:9121"]`
+	var once, again string
+	for i := 1; i <= 3; i++ {
+		place := fmt.Sprintf("gateway%d:9090", i)
+		once += target(place, "")
+		if len(job) > 0 {
+			again += target(place, ", "+job[1])
+		}
+	}
+	if len(job) > 0 {
+		once += "\n  - job_name: " + job[0] + "\n    static_configs:" + again
+	}
+	return []string{gateways, once, exporter, target("redis-exporter:9121", "")}
 }
 
 // load starts the load generator.
