@@ -37,11 +37,19 @@ func Process(pid int) (result.Usage, error) {
 	u.User = float64(number(11)) / ticksPerSecond
 	u.System = float64(number(12)) / ticksPerSecond
 	u.Memory = number(21) * int64(os.Getpagesize())
-	// Of another user's process the descriptors cannot be seen; the rest can.
-	if open, err := os.ReadDir(folder + "/fd"); err == nil {
-		u.Descriptors = len(open)
-	}
+	u.Descriptors = descriptorsOf(folder + "/fd")
 	return u, nil
+}
+
+// descriptorsOf counts the descriptors in a folder of proc(5): 0 where they cannot
+// be seen, for they are another user's. Linux tells it as the folder's size since
+// 6.2. Listing 5,000 four times a second took a tenth of what the generator has.
+func descriptorsOf(folder string) int {
+	if info, err := os.Stat(folder); err == nil && info.Size() > 0 {
+		return int(info.Size())
+	}
+	open, _ := os.ReadDir(folder)
+	return len(open)
 }
 
 // KeepOff keeps this process, with all its threads, off the first processors.
