@@ -188,7 +188,7 @@ func (s *Swarm) leave(c *client, now int64) {
 	c.state = leaving
 	s.open--
 	s.frame(c, frame.OpClose, frame.AppendCloseBody(nil, protocol.CloseNormal, ""))
-	s.after(c, now+int64(2*time.Second), closeNow)
+	s.within(c, now, closeNow)
 }
 
 // finished is when a client that left is gone: another takes its place.

@@ -52,49 +52,87 @@ func (s *Swarm) dial(c *client, now int64) {
 	c.state, c.dialed, c.lastRead = connecting, now, now
 	c.reader, c.head, c.out = frame.ClientReader{}, nil, nil
 	c.pinged, c.hinted, c.opened, c.interval, c.gateway = false, false, 0, 0, 0
-	fd, err := connect(source, t.addresses[s.dialCount%len(t.addresses)], receive)
+	address := t.addresses[s.dialCount%len(t.addresses)]
+	fd, err := connect(source, address, receive)
 	if err != nil {
 		s.ended(c, ending{what: "connect: " + reason(err)}, now)
 		return
 	}
 	c.fd, c.paused = fd, false
-	if err := errors.Join(s.poller.Add(fd, c.token()), s.poller.Watch(fd, c.token(), true)); err != nil {
+	s.within(c, now, giveUpDial)
+	if err := s.poller.Add(fd, c.token()); err != nil {
 		s.fail(err)
 		return
 	}
-	s.after(c, now+int64(dialTimeout), giveUpDial)
+	if t.tls == nil && address.Addr().IsLoopback() {
+		s.greet(c, t) // most are connected already, and need not be waited for
+		return
+	}
+	s.await(c)
+}
+
+// await has a socket looked at once it is connected, or takes more.
+func (s *Swarm) await(c *client) {
+	if err := s.poller.Watch(c.fd, c.token(), true); err != nil {
+		s.fail(err)
+	}
+}
+
+// greet sends what a connection begins with, or waits until it is one.
+func (s *Swarm) greet(c *client, t *target) {
+	next := handshaking
+	if t.plain {
+		s.text, next = s.appendHello(s.text[:0], c), opening
+	} else {
+		s.text, c.key = s.appendRequest(s.text[:0], t)
+	}
+	n, err := poll.Write(c.fd, s.text)
+	switch {
+	case err == poll.ErrAgain:
+		s.await(c)
+	case err != nil:
+		s.ended(c, ending{what: "connect: " + reason(err)}, s.now())
+	default:
+		if c.state = next; n < len(s.text) {
+			c.out = append(c.out, s.text[n:]...)
+			s.await(c)
+		}
+	}
 }
 
 // writable goes on where the socket had no room, or was not connected.
 func (s *Swarm) writable(c *client) {
 	if c.state == connecting {
-		if err := failure(c.fd); err != nil {
-			s.ended(c, ending{what: "connect: " + reason(err)}, s.now())
-			return
-		}
-		switch t := &s.targets[c.target]; {
-		case t.plain:
-			c.state, c.out = opening, s.appendHello(c.out, c)
-		case t.tls != nil:
-			s.secure(c, t.tls)
-			return
-		default:
-			c.state = handshaking
-			c.out, c.key = s.appendRequest(c.out, t)
-		}
-	}
-	n, err := poll.Write(c.fd, c.out)
-	if err != nil && err != poll.ErrAgain {
-		s.ended(c, ending{what: reason(err)}, s.now())
+		s.connected(c)
 		return
 	}
-	if n < len(c.out) {
-		c.out = append(c.out[:0], c.out[n:]...)
-		return
+	if len(c.out) > 0 {
+		n, err := poll.Write(c.fd, c.out)
+		if err != nil && err != poll.ErrAgain {
+			s.ended(c, ending{what: reason(err)}, s.now())
+			return
+		}
+		if n < len(c.out) {
+			c.out = append(c.out[:0], c.out[n:]...)
+			return
+		}
 	}
 	c.out = nil
 	if err := s.poller.Watch(c.fd, c.token(), false); err != nil {
 		s.fail(err)
+	}
+}
+
+// connected goes on where the TCP handshake is over, or has failed.
+func (s *Swarm) connected(c *client) {
+	if err := failure(c.fd); err != nil {
+		s.ended(c, ending{what: "connect: " + reason(err)}, s.now())
+		return
+	}
+	if t := &s.targets[c.target]; t.tls != nil {
+		s.secure(c, t.tls)
+	} else {
+		s.greet(c, t)
 	}
 }
 

@@ -47,6 +47,8 @@ type Swarm struct {
 	groups  []*group
 	streams []*stream
 	alarms  alarms
+	// Of each kind those that are as far ahead as the others, in order.
+	deadlines [len(deadline)][]alarm
 
 	// Connecting.
 	queue     []uint32 // clients whose first connection is to be made
@@ -256,10 +258,7 @@ func (s *Swarm) waitFor(now int64, wait time.Duration) time.Duration {
 	if s.plan.Spin && s.started && !s.over {
 		return 0
 	}
-	next := now + int64(wait)
-	if len(s.alarms) > 0 {
-		next = min(next, s.alarms[0].at)
-	}
+	next := s.nextAlarm(now + int64(wait))
 	if len(s.queue) > 0 && s.underWay < atOnce {
 		next = min(next, s.nextDial)
 	}

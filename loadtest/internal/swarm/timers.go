@@ -1,6 +1,9 @@
 package swarm
 
-import "container/heap"
+import (
+	"container/heap"
+	"time"
+)
 
 // alarm is something to do at a moment.
 type alarm struct {
@@ -42,33 +45,69 @@ func (s *Swarm) after(c *client, at int64, kind alarmKind) {
 	heap.Push(&s.alarms, alarm{at: at, slot: c.slot, generation: c.generation, kind: kind})
 }
 
+// within sets an alarm that is as far ahead as every one of its kind, and hardly
+// ever rings: they come in order, and need no heap.
+func (s *Swarm) within(c *client, now int64, kind alarmKind) {
+	s.deadlines[kind] = append(s.deadlines[kind], alarm{at: now + int64(deadline[kind]), slot: c.slot, generation: c.generation, kind: kind})
+}
+
+// deadline is how far ahead the alarms of within are.
+var deadline = [...]time.Duration{closeNow: 2 * time.Second, giveUpDial: dialTimeout}
+
+// nextAlarm is when the next one may ring.
+func (s *Swarm) nextAlarm(next int64) int64 {
+	if len(s.alarms) > 0 {
+		next = min(next, s.alarms[0].at)
+	}
+	for _, line := range s.deadlines {
+		if len(line) > 0 {
+			next = min(next, line[0].at)
+		}
+	}
+	return next
+}
+
 // ring does what is due.
 func (s *Swarm) ring(now int64) {
 	for len(s.alarms) > 0 && s.alarms[0].at <= now {
-		a := heap.Pop(&s.alarms).(alarm)
-		c := &s.clients[a.slot]
-		if c.generation != a.generation {
-			continue
+		s.act(heap.Pop(&s.alarms).(alarm), now)
+	}
+	for kind := range s.deadlines {
+		for line := s.deadlines[kind]; len(line) > 0; line = s.deadlines[kind] {
+			a := line[0]
+			if a.at > now && s.clients[a.slot].generation == a.generation {
+				break
+			}
+			s.deadlines[kind] = line[1:]
+			s.act(a, now)
 		}
-		switch a.kind {
-		case dialNow:
-			s.dial(c, now)
-		case leaveNow:
-			s.leave(c, now)
-		case closeNow:
-			s.finished(c, now)
-		case giveUpDial:
-			if c.state.arriving() {
-				s.ended(c, ending{what: "handshake timeout"}, now)
-			}
-		case retryJoin:
-			if c.state == open {
-				s.join(c, a.member)
-			}
-		case retryPublish:
-			if p := c.publisher.pending[a.number]; p != nil && c.state == open {
-				s.send(c, p)
-			}
+	}
+}
+
+// act does what an alarm was set for, unless its connection is over.
+func (s *Swarm) act(a alarm, now int64) {
+	c := &s.clients[a.slot]
+	if c.generation != a.generation {
+		return
+	}
+	switch a.kind {
+	case dialNow:
+		s.dial(c, now)
+	case leaveNow:
+		s.leave(c, now)
+	case closeNow:
+		s.finished(c, now)
+	case giveUpDial:
+		if c.state.arriving() {
+			s.ended(c, ending{what: "handshake timeout"}, now)
+		}
+	case retryJoin:
+		if c.state == open {
+			s.join(c, a.member)
+		}
+	case retryPublish:
+		if p := c.publisher.pending[a.number]; p != nil && c.state == open {
+			s.send(c, p)
 		}
 	}
 }
