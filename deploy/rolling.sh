@@ -9,8 +9,9 @@
 #   deploy/rolling.sh ./fanfare-1.2.0 ./fanfare-1.3.0
 #   CLIENTS=6000 RATE=200 deploy/rolling.sh
 #
-# It needs Go, redis-server, haproxy and curl, and uses the files of deploy/haproxy
+# It needs Go, git, redis-server, haproxy and curl, and uses the files of deploy/haproxy
 # and deploy/redis with addresses of this machine in place of the compose network's.
+# Where it fails it leaves the logs, and says where; KEEP=1 leaves them in any case.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -23,18 +24,54 @@ PORT=${PORT:-17000}              # the first of those that are used, a multiple 
 GO=${GO:-go}
 PATH=$PATH:/usr/sbin
 
+exec 3>&2 # for fail, also where what is tried is not to be seen
+
+say() { echo "rolling: $*"; }
+fail() { say "$*" >&3; exit 1; }
+
+until_ok() { # WHAT SECONDS COMMAND...
+  local what=$1 end=$((SECONDS + $2))
+  shift 2
+  until "$@" >/dev/null 2>&1; do
+    [ $SECONDS -lt $end ] || fail "not in time: $what"
+    sleep 0.1
+  done
+}
+
+# most_accepted reads "SECONDS N OPENED" of gateways and prints the most that one took
+# over two seconds, or from one line of it to the next where these are further apart,
+# a second.
+most_accepted() {
+  awk '
+    $2 in when && $3 < last[$2] { # another process: it began at 0
+      first[$2] = ++count[$2]; at[$2, count[$2]] = when[$2]; total[$2, count[$2]] = 0
+    }
+    {
+      n = ++count[$2]; at[$2, n] = when[$2] = $1; total[$2, n] = last[$2] = $3
+      if (!first[$2]) first[$2] = n
+      while (first[$2] < n - 1 && $1 - at[$2, first[$2] + 1] >= 2) first[$2]++
+      time = $1 - at[$2, first[$2]]
+      rate = ($3 - total[$2, first[$2]]) / (time > 2 ? time : 2)
+      if (rate > most) most = rate
+    }
+    END { printf "%.0f", most }'
+}
+
+# A test takes what is above.
+[ "${BASH_SOURCE[0]}" = "$0" ] || return 0
+
 dir=$(mktemp -d)
 pids=()
 cleanup() {
+  local code=$?
   for pid in "${pids[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
   wait 2>/dev/null || true
-  if [ -n "${KEEP:-}" ]; then echo "logs are in $dir"; else rm -rf "$dir"; fi
+  rm -rf "$dir/source" "$dir/old" "$dir/new" "$dir/loadtest"
+  if [ $code -ne 0 ] || [ -n "${KEEP:-}" ]; then say "logs are in $dir"; else rm -rf "$dir"; fi
 }
 trap cleanup EXIT
 
-say() { echo "rolling: $*"; }
-fail() { say "$*" >&2; exit 1; }
-for program in redis-server haproxy curl; do command -v "$program" >/dev/null || fail "$program is not installed"; done
+for program in git redis-server haproxy curl; do command -v "$program" >/dev/null || fail "$program is not installed"; done
 
 # --- what is run
 
@@ -72,15 +109,6 @@ spawn() {
   pids+=("$pid")
 }
 
-until_ok() { # WHAT SECONDS COMMAND...
-  local what=$1 end=$((SECONDS + $2))
-  shift 2
-  until "$@" >/dev/null 2>&1; do
-    [ $SECONDS -lt $end ] || fail "not in time: $what"
-    sleep 0.1
-  done
-}
-
 declare -a gateway
 # run_gateway N BINARY starts it at its place, and waits until it is ready.
 run_gateway() {
@@ -96,14 +124,13 @@ opened() {
   curl -sf --max-time 2 "http://127.0.0.1:$((PORT + 10 + $1))/metrics" | awk '$1 == "fanfare_connections_opened_total" { print $2 }'
 }
 
-# watch writes, twice a second, "SECONDS N OPENED" of each gateway.
+# watch writes "SECONDS N OPENED" of gateway N, twice a second. Each is watched by
+# itself: one that hangs would keep the others from being looked at.
 watch() {
   while :; do
-    for n in 1 2 3; do
-      if count=$(opened $n) && [ -n "$count" ]; then echo "$(date +%s.%N) $n $count"; fi
-    done
+    if count=$(opened "$1") && [ -n "$count" ]; then echo "$(date +%s.%N) $1 $count"; fi
     sleep 0.5
-  done >"$dir/accepts"
+  done >"$dir/accepts$1"
 }
 
 spawn redis redis-server "$dir/redis.conf" --bind 127.0.0.1 --port "$redis_port"
@@ -139,9 +166,12 @@ say "$CLIENTS clients are connected; replacing three gateways"
 
 # --- the update
 
-watch &
-watcher=$!
-pids+=("$watcher")
+watchers=()
+for n in 1 2 3; do
+  watch $n &
+  watchers+=("$!")
+done
+pids+=("${watchers[@]}")
 began=$SECONDS
 for n in 1 2 3; do
   at=$SECONDS
@@ -155,24 +185,16 @@ done
 took=$((SECONDS - began))
 kill -0 "$load" 2>/dev/null || fail "the load ended before the update did: it was not seen whole"
 sleep 5
-kill "$watcher"
+kill "${watchers[@]}"
 
 # --- what came of it
 
 code=0
 wait "$load" || code=$?
-# The most that a gateway took in any two seconds, a second.
-most=$(awk '{
-    if ($3 < last[$2]) { first[$2] = count[$2] } # another process: it began at 0
-    last[$2] = $3
-    n = ++count[$2]; at[$2, n] = $1; total[$2, n] = $3
-    while (first[$2] + 1 < n && $1 - at[$2, first[$2] + 1] > 2) first[$2]++
-    took = $3 - total[$2, first[$2] + 1]; time = $1 - at[$2, first[$2] + 1]
-    if (took > 0) { rate = took / (time > 2 ? time : 2); if (rate > most) most = rate }
-  } END { printf "%.0f", most }' "$dir/accepts")
+most=$(cat "$dir"/accepts? | most_accepted)
 
 echo
-sed -n '/^published/,$p' "$dir/loadtest.log"
+if grep -q '^published' "$dir/loadtest.log"; then sed -n '/^published/,$p' "$dir/loadtest.log"; else tail -n 20 "$dir/loadtest.log"; fi
 echo
 say "replaced in $took s; a gateway took $most clients a second at most, accept_rate is $ACCEPT_RATE"
 [ "$code" -eq 0 ] || fail "FAILED: see what was broken or missed above"
