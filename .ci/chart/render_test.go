@@ -18,6 +18,7 @@ import (
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
 
@@ -102,16 +103,36 @@ type manifest struct {
 	text     []byte
 }
 
+// head reads what every object has.
+func (m *manifest) head() error {
+	text, err := yaml.YAMLToJSONStrict(m.text)
+	if err != nil {
+		return err
+	}
+	return kjson.UnmarshalCaseSensitivePreserveInts(text, m)
+}
+
 func (m *manifest) String() string {
 	return fmt.Sprintf("%s %s of %s", m.Kind, m.Name, filepath.Base(m.template))
 }
 
-// into decodes the object; a field that its type does not have is an error.
-func (m *manifest) into(object any) error { return yaml.UnmarshalStrict(m.text, object) }
+// into decodes the object as the API does, by way of JSON: a field that its type does
+// not have is an error, and so is a number or a boolean in the place of a string.
+func (m *manifest) into(object any) error {
+	text, err := yaml.YAMLToJSONStrict(m.text)
+	if err != nil {
+		return err
+	}
+	strict, err := kjson.UnmarshalStrict(text, object)
+	return errors.Join(append(strict, err)...)
+}
 
 // render is the chart as Helm renders it, the values held against the schema.
-func render(c *chart.Chart, v values) ([]*manifest, error) {
-	options := chartutil.ReleaseOptions{Name: release, Namespace: namespace, Revision: 1, IsInstall: true}
+func render(c *chart.Chart, v values) ([]*manifest, error) { return renderAs(c, release, v) }
+
+// renderAs is render for a release of another name.
+func renderAs(c *chart.Chart, name string, v values) ([]*manifest, error) {
+	options := chartutil.ReleaseOptions{Name: name, Namespace: namespace, Revision: 1, IsInstall: true}
 	all, err := chartutil.ToRenderValues(c, v, options, chartutil.DefaultCapabilities)
 	if err != nil {
 		return nil, err
@@ -153,7 +174,7 @@ func split(template, text string) ([]*manifest, error) {
 		}
 		m := &manifest{template: template, text: document.Bytes()}
 		if err == nil {
-			err = yaml.Unmarshal(m.text, m)
+			err = m.head()
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w\n%s", template, err, text)

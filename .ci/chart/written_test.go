@@ -134,10 +134,19 @@ func inline(t *testing.T, node *yamlv3.Node) string {
 	return strings.TrimSpace(b.String())
 }
 
-// schemaOf is the JSON Schema of a configuration.
-func schemaOf(options []option) map[string]any {
-	root := section()
+// schemaOf is the JSON Schema of a configuration whose classes of rooms have the
+// options of class.
+func schemaOf(options, class []option) map[string]any {
+	room := schemaOfKeys(class)
+	room["required"] = []any{"match"}
+	root := schemaOfKeys(options)
 	root["description"] = "Fanfare's configuration: fanfare config defaults explains each key."
+	root["properties"].(map[string]any)["rooms"] = map[string]any{"type": "array", "items": room}
+	return root
+}
+
+func schemaOfKeys(options []option) map[string]any {
+	root := section()
 	for _, o := range options {
 		at := root
 		for _, name := range o.path[:len(o.path)-1] {
@@ -156,24 +165,38 @@ func section() map[string]any {
 	return map[string]any{"type": "object", "additionalProperties": false, "properties": map[string]any{}}
 }
 
+// choices are what texts of a few values may be, by the last word of their keys.
+var choices = map[string][]any{
+	"level":  {"debug", "info", "warn", "error"},
+	"format": {"text", "json"},
+	"mode":   {"standalone", "sentinel", "cluster"},
+	"policy": {"drop", "conflate", "disconnect"},
+}
+
+const (
+	sizePattern     = `^[0-9]+(B|KiB|MiB|GiB|TiB)?$`
+	durationPattern = `^([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h))+$`
+)
+
 func (o option) schema() map[string]any {
 	s := make(map[string]any)
 	switch v := o.another().(type) {
 	case bool:
 		s["type"] = "boolean"
 	case float64:
-		s["type"] = "integer"
+		s["type"], s["minimum"] = "integer", 0
 	case []any:
 		s["type"] = []any{"array", "string"} // one item may stand by itself
 		s["items"] = map[string]any{"type": "string"}
-		if _, ok := v[0].(map[string]any); ok {
-			s["type"] = "array"
-			s["items"] = map[string]any{"type": "object", "required": []any{"match"}}
-		}
 	case string:
 		s["type"] = "string"
-		if v == "3MiB" {
-			s["type"] = []any{"string", "integer"}
+		switch {
+		case v == "3MiB":
+			s["type"], s["minimum"], s["pattern"] = []any{"string", "integer"}, 0, sizePattern
+		case v == "33s":
+			s["pattern"] = durationPattern
+		case choices[o.path[len(o.path)-1]] != nil:
+			s["enum"] = choices[o.path[len(o.path)-1]]
 		}
 	}
 	return s

@@ -11,7 +11,7 @@
 {{/* What selects pods, and never changes: a dict of root and component. */}}
 {{- define "fanfare.selector" -}}
 app.kubernetes.io/name: {{ .root.Chart.Name }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 

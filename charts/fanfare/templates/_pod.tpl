@@ -9,7 +9,7 @@ capabilities:
 {{- define "fanfare.podSecurity" -}}
 {{- $restricted := dict "runAsNonRoot" true "runAsUser" .Values.runAsUser "runAsGroup" .Values.runAsUser "fsGroup" .Values.runAsUser
   "fsGroupChangePolicy" "OnRootMismatch" "seccompProfile" (dict "type" "RuntimeDefault") -}}
-{{- mergeOverwrite $restricted (deepCopy .Values.podSecurityContext) | toYaml -}}
+{{- mergeOverwrite $restricted (deepCopy (.Values.podSecurityContext | default dict)) | toYaml -}}
 {{- end -}}
 
 {{/* One volume of all secrets that are files. Kubernetes replaces what changes. */}}
@@ -24,9 +24,9 @@ capabilities:
 {{- if $s.tls.name }}{{ $files = concat $files (list (list $s.tls.name "tls.crt" "tls.crt") (list $s.tls.name "tls.key" "tls.key")) }}{{ end -}}
 {{- range $files }}
 - secret:
-    name: {{ index . 0 }}
+    name: {{ index . 0 | quote }}
     items:
-      - key: {{ index . 1 }}
+      - key: {{ index . 1 | quote }}
         path: {{ index . 2 }}
 {{- end }}
 {{- end -}}
@@ -54,8 +54,8 @@ capabilities:
 - name: FANFARE_REDIS_URL
   valueFrom:
     secretKeyRef:
-      name: {{ .name }}
-      key: {{ .key }}
+      name: {{ .name | quote }}
+      key: {{ .key | quote }}
 {{- end }}
 {{- end }}
 {{- with .Values.secrets.redisSentinelPassword }}
@@ -63,8 +63,8 @@ capabilities:
 - name: FANFARE_REDIS_SENTINEL_PASSWORD
   valueFrom:
     secretKeyRef:
-      name: {{ .name }}
-      key: {{ .key }}
+      name: {{ .name | quote }}
+      key: {{ .key | quote }}
 {{- end }}
 {{- end }}
 {{- with .Values.extraEnv }}
