@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,10 +19,14 @@ import (
 type board struct {
 	file        string
 	Title       string
+	Tags        []string
+	Refresh     string
+	Time        struct{ From, To string }
 	Panels      []boardPanel
 	Templating  struct{ List []boardVariable }
 	Annotations struct{ List []boardAnnotation }
 	Links       []struct {
+		Type                  string
 		KeepTime, IncludeVars bool
 		Tags                  []string
 	}
@@ -100,12 +105,61 @@ func TestDashboardsAskForWhatGatewaysExport(t *testing.T) {
 	}
 }
 
-// Whoever follows a link keeps the time and the choices.
+// Each is linked to all that have its tag. Whoever follows a link keeps the time and
+// the choices, which the others have by the same names.
 func TestDashboardsAreLinked(t *testing.T) {
 	for _, b := range boards(t) {
-		if len(b.Links) != 1 || !b.Links[0].KeepTime || !b.Links[0].IncludeVars || len(b.Links[0].Tags) != 1 {
-			t.Errorf("%s: %+v", b.file, b.Links)
+		if len(b.Links) != 1 || b.Links[0].Type != "dashboards" || !b.Links[0].KeepTime || !b.Links[0].IncludeVars || !slices.Equal(b.Links[0].Tags, []string{"fanfare"}) || !slices.Contains(b.Tags, "fanfare") {
+			t.Errorf("%s: %+v, tags %q", b.file, b.Links, b.Tags)
 		}
+		var variables []string
+		for _, v := range b.Templating.List {
+			variables = append(variables, v.Name)
+		}
+		if !slices.Equal(variables[:3], []string{"datasource", "namespace", "gateway"}) {
+			t.Errorf("%s has the variables %q", b.file, variables)
+		}
+		if b.Time.From != "now-30m" || b.Refresh != "10s" {
+			t.Errorf("%s shows %s, and again every %s", b.file, b.Time.From, b.Refresh)
+		}
+	}
+}
+
+// What docker-compose.yml mounts is where Grafana is told to look, and its data source
+// is the Prometheus beside it, with that one's interval.
+func TestGrafanaIsProvisioned(t *testing.T) {
+	var provider struct {
+		Providers []struct{ Options struct{ Path string } }
+	}
+	unmarshal(t, "deploy/grafana/provisioning/dashboards/fanfare.yml", &provider)
+	var source struct {
+		Datasources []struct {
+			Type, URL string
+			JSONData  struct {
+				TimeInterval string `yaml:"timeInterval"`
+			} `yaml:"jsonData"`
+		}
+	}
+	unmarshal(t, "deploy/grafana/provisioning/datasources/prometheus.yml", &source)
+	var scraped struct {
+		Global struct {
+			Interval string `yaml:"scrape_interval"`
+		}
+	}
+	unmarshal(t, "deploy/prometheus/prometheus.yml", &scraped)
+	p, mounted := loadCompose(t), make(map[string]string)
+	for _, v := range p.Services["grafana"].Volumes {
+		mounted[v.Target] = v.Source
+	}
+	if from := mounted[provider.Providers[0].Options.Path]; !strings.HasSuffix(from, "/deploy/grafana/dashboards") {
+		t.Errorf("where Grafana looks for dashboards there is %q", from)
+	}
+	if from := mounted["/etc/grafana/provisioning"]; !strings.HasSuffix(from, "/deploy/grafana/provisioning") {
+		t.Errorf("Grafana is provisioned by %q", from)
+	}
+	s := source.Datasources[0]
+	if _, there := p.Services["prometheus"]; !there || s.Type != "prometheus" || s.URL != "http://prometheus:9090" || s.JSONData.TimeInterval != scraped.Global.Interval {
+		t.Errorf("the data source is %+v, scraped is every %s", s, scraped.Global.Interval)
 	}
 }
 
