@@ -31,7 +31,7 @@
 {{- fail (printf "%s sets config.%s.%s, which is set too: use one of the two" (index . 3) (index . 1) (index . 2)) -}}
 {{- end -}}
 {{- end -}}
-{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" (include "fanfare.name" .)) -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" (include "fanfare.name" . | lower)) -}}
 {{- fail (printf "no Service can be called %q: set fullnameOverride to a name of a-z, 0-9 and -, with a letter first" (include "fanfare.name" .)) -}}
 {{- end -}}
 {{- include "fanfare.ownWords" . -}}
