@@ -23,7 +23,7 @@ func counts(bounds ...uint64) *Layout { return &Layout{bounds: bounds, scale: 1}
 
 var (
 	batchFrames   = counts(1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-	depthFrames   = counts(0, 1, 2, 4, 8, 16, 32, 64, 128, 192, 256, 512, 1024)
+	depthFrames   = counts(0, 1, 2, 4, 8, 16, 32, 64, 128, 192, 256, 512, 1024, 2048, 4096, 8192)
 	depthBytes    = counts(0, 256, 1<<10, 4<<10, 16<<10, 64<<10, 256<<10, 512<<10, 1<<20, 4<<20)
 	latencies     = durations(.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10)
 	turnDurations = durations(.00001, .000025, .00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1)

@@ -32,7 +32,7 @@ func TestEverySeriesIsThereAtZero(t *testing.T) {
 		"fanfare_rooms 0", "fanfare_memberships 0", "fanfare_messages_received_total 0",
 		`fanfare_messages_published_total{result="stored"} 0`,
 		"fanfare_frames_sent_total 0", "fanfare_bytes_sent_total 0", "fanfare_write_batch_frames_count 0",
-		"fanfare_send_queue_depth_frames_count 0", "fanfare_send_queue_depth_bytes_count 0",
+		"fanfare_send_queue_depth_frames_count 0", `fanfare_send_queue_depth_frames_bucket{le="8192"} 0`, "fanfare_send_queue_depth_bytes_count 0",
 		"fanfare_send_queue_oldest_seconds 0", `fanfare_dropped_frames_total{policy="conflate",stage="queue"} 0`,
 		`fanfare_heartbeat_timeouts_total{kind="silent"} 0`, "fanfare_heartbeat_rtt_seconds_count 0",
 		"fanfare_fanout_seconds_count 0", "fanfare_loop_turn_seconds_count 0", "fanfare_loop_inbox_depth 0",
