@@ -15,7 +15,11 @@ import (
 // compose-go has parsed it, and knows every key.
 func TestComposeIsComplete(t *testing.T) {
 	p := loadCompose(t)
+	builders := make(map[string]int) // of an image
 	for name, s := range p.Services {
+		if s.Build != nil {
+			builders[s.Image]++
+		}
 		if s.Deploy == nil || s.Deploy.Resources.Limits == nil || s.Deploy.Resources.Limits.MemoryBytes == 0 || s.Deploy.Resources.Limits.NanoCPUs == 0 {
 			t.Errorf("%s has no limits", name)
 		}
@@ -49,6 +53,14 @@ func TestComposeIsComplete(t *testing.T) {
 		if ports := p.Services[service].Ports; len(ports) != 1 || ports[0].Published != port {
 			t.Errorf("%s is at %v, want %s", service, ports, port)
 		}
+	}
+	for _, image := range []string{"fanfare", "fanfare-loadtest"} {
+		if n := builders[image]; n != 1 { // docker compose builds them at once, and the name is taken
+			t.Errorf("%d services build the image %s", n, image)
+		}
+	}
+	if got := p.Services["redis"].HealthCheck.Test; !contains(got, "-e") {
+		t.Errorf("redis is healthy whatever it answers: %q", got)
 	}
 	if got := p.Services["loadtest"].Profiles; len(got) != 1 {
 		t.Errorf("the load generator would be started by itself: %q", got)
