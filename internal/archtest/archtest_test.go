@@ -117,6 +117,7 @@ var testEdges = map[string][]string{
 	// A broker passes the contract of all brokers.
 	"internal/broker/memory":    {"internal/broker/brokertest"},
 	"internal/broker/redis":     {"internal/broker/brokertest"},
+	"loadtest":                  {"internal/certtest"}, // it speaks TLS to what stands before a fleet
 	"loadtest/internal/account": {"internal/frame"},
 	"loadtest/internal/report":  {"loadtest/internal/account", "loadtest/internal/plan"},
 	"loadtest/internal/team":    {"internal/poll", "loadtest/internal/faulty"},
