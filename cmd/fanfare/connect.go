@@ -217,5 +217,5 @@ func shown(url string) string {
 
 // note tells people something on the way, in one line.
 func note(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, "fanfare: "+format+"\n", args...)
+	fmt.Fprintln(os.Stderr, harmless("fanfare: "+fmt.Sprintf(format, args...)))
 }

@@ -22,7 +22,7 @@ func main() {
 		return
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
-		fmt.Fprintln(os.Stderr, "fanfare:", line)
+		note("%s", line)
 	}
 	os.Exit(exitCode(err))
 }

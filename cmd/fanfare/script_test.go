@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the commands as a shell would. A script finds $READY, a
 // gateway's admin address that is ready, $DRAINING, one that is not, $HANGING,
-// which never answers, and $NOBODY, where nobody listens.
+// which never answers, $EVIL, which refuses with controls of a terminal, and $NOBODY, where nobody listens.
 func TestScripts(t *testing.T) {
 	ready := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/readyz" {
@@ -31,6 +31,11 @@ func TestScripts(t *testing.T) {
 		fmt.Fprint(w, "{\n  \"ready\": false\n}\n")
 	}))
 	t.Cleanup(draining.Close)
+	evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprint(w, `{"error":{"code":"forbidden","message":"\u001b[31mred\u009b2J"}}`)
+	}))
+	t.Cleanup(evil.Close)
 	hanging := listen(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -43,6 +48,7 @@ func TestScripts(t *testing.T) {
 			env.Values[redisKey{}] = new(exec.Cmd)
 			env.Setenv("READY", strings.TrimPrefix(ready.URL, "http://"))
 			env.Setenv("DRAINING", strings.TrimPrefix(draining.URL, "http://"))
+			env.Setenv("EVIL", strings.TrimPrefix(evil.URL, "http://"))
 			env.Setenv("HANGING", hanging.Addr().String())
 			env.Setenv("NOBODY", "127.0.0.1:1") // no test beside is ever given this port
 			return nil
