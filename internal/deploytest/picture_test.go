@@ -35,7 +35,7 @@ func TestDashboardPictures(t *testing.T) {
 	f.prometheus(f.named()...)
 	from := time.Now()
 	at := func(part float64) { <-time.After(time.Until(from.Add(time.Duration(part * float64(lasts))))) }
-	f.load("--scale", "2", "--duration", lasts.String())
+	f.load("--scale", "4", "--duration", lasts.String())
 	at(0.35)
 	f.gateways[1].signal(syscall.SIGTERM)
 	<-f.gateways[1].ended
