@@ -75,7 +75,29 @@
 // What a burst of handshakes leaves is given back once it is quiet (cmd/fanfare):
 // 844 bytes of resident memory for each of 19,000 became 627 by that alone.
 //
+// # What coming and going takes
+//
+// Nine system calls for a client that connects, joins a room and leaves, which is as
+// few as there can be: accept4, epoll_ctl, three reads with a write each, close. A
+// server in C that makes these and does nothing else took 51 µs of processor time, a
+// gateway 82, of which 50 are the kernel's, and 111 (60) before it had this, each of
+// which was measured in turn with what was before:
+//
+//	0.95  close(2) does not enter the scheduler, whose monitor looked every 20 µs
+//	0.91  the 101 is written without having a library read the request once more
+//	0.90  the close frame and the FIN in one segment, where the peer's close was its last word
+//	0.95  who has sent nothing yet is not accepted (TCP_DEFER_ACCEPT)
+//
+// (Medians of 7 or 9 interleaved rounds of some 6,000 connections, on a machine with
+// much else to do.) Of what is left 65 % are those system calls, 8 % memory and its
+// collector, and 4 % the acceptor beside accept4.
+//
 // # What was looked at and left
+//
+// To accept all that wait in one go, for a connection each takes Go's poller's locks:
+// 1.02. To read a socket as it is adopted, which has its request by then: 1.05, for
+// it is in the poller's list anyway. TCP_QUICKACK off, so that replies bring the
+// acknowledgements: 1.02 to 1.07 in C.
 //
 // io_uring and writev: in a loop in C the one took a tenth off, in Go nothing that
 // stands out of the noise; the other is no better than a write of joined bytes,
