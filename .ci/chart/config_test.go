@@ -226,6 +226,8 @@ func (o option) another() any {
 		return []any{map[string]any{"match": "other"}}
 	case value == "[]":
 		return []any{"other"}
+	case last == "sample":
+		return 0.25
 	case strings.Contains(last, "bytes"):
 		return "3MiB"
 	case regexp.MustCompile(`^\d+$`).MatchString(value):

@@ -31,6 +31,7 @@ var switches = map[string]string{
 	"sentinel":       `{replicas: 3, secrets: {redisURL: {name: r}, redisSentinelPassword: {name: r}, redisCA: {name: ca}}, config: {redis: {mode: sentinel, addresses: ["s:26379"], sentinel_master: m}}}`,
 	"cluster":        `{replicas: 3, secrets: {redisURL: {name: r}}, config: {redis: {mode: cluster, addresses: ["a:6379", "b:6379"]}}}`,
 	"secrets":        `{secrets: {apiKeys: {name: k}, hs256: [{name: h, key: a}, {name: h, key: b}], publicKeys: [{name: p, key: p}], jwks: {name: j}, tls: {name: t}}}`,
+	"traces":         `{secrets: {otlpHeaders: {name: o}}, config: {tracing: {sample: 0.001, endpoint: "https://otel.example.com:4318"}}}`,
 	"ingress":        `{ingress: {enabled: true, className: nginx, annotations: {a/b: c}, hosts: [{host: a.example.com}, {host: b.example.com, paths: [{path: /ws, pathType: Exact}]}], tls: [{secretName: t, hosts: [a.example.com]}]}}`,
 	"ingress of all": `{ingress: {enabled: true}}`,
 	"route":          `{httpRoute: {enabled: true, parentRefs: [{name: g, namespace: gateways}], hostnames: [a.example.com], annotations: {a/b: c}}}`,

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -185,6 +186,9 @@ func (o option) schema() map[string]any {
 		s["type"] = "boolean"
 	case float64:
 		s["type"], s["minimum"] = "integer", 0
+		if v != math.Trunc(v) {
+			s["type"], s["maximum"] = "number", 1 // a share
+		}
 	case []any:
 		s["type"] = []any{"array", "string"} // one item may stand by itself
 		s["items"] = map[string]any{"type": "string"}

@@ -67,6 +67,15 @@ capabilities:
       key: {{ .key | quote }}
 {{- end }}
 {{- end }}
+{{- with .Values.secrets.otlpHeaders }}
+{{- if .name }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom:
+    secretKeyRef:
+      name: {{ .name | quote }}
+      key: {{ .key | quote }}
+{{- end }}
+{{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
