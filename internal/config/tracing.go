@@ -34,7 +34,7 @@ func (c *Config) tracingOptions() []option {
 			why:  "a room's name may say who talks with whom, and traces are seen by many"},
 		{key: "tracing.queue", def: "4096", value: integer(&t.Queue, 1, 1<<20),
 			what: "spans that may wait to be sent; what is more is dropped and counted, and the messages go on as ever",
-			why:  "a few seconds of a busy gateway at one message in a hundred, in a few MiB"},
+			why:  "some thousand recorded messages, in about 5 MiB"},
 	}
 }
 
