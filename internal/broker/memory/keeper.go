@@ -75,11 +75,12 @@ func (k *keeper) total() int64 { return k.kept + k.ids.cost() }
 // boundsOf is the bounds of a room.
 func (b *Broker) boundsOf(name string) *broker.Bounds {
 	bounds := b.cfg.Bounds(name)
-	shared := b.bounds[bounds]
-	if shared == nil {
-		shared = &bounds
-		b.bounds[bounds] = shared
+	if shared := b.bounds[bounds]; shared != nil {
+		return shared
 	}
+	shared := new(broker.Bounds)
+	*shared = bounds
+	b.bounds[bounds] = shared
 	return shared
 }
 

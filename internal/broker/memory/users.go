@@ -11,8 +11,14 @@ import (
 const fewUsers = 8
 
 // users is who is in a room, with their connections, none of them 0. A nil one is
-// empty.
+// empty. Most rooms have a single user: 32 bytes.
 type users struct {
+	one  user // the only one; without a name where that is not so
+	more *several
+}
+
+// several are at least two.
+type several struct {
 	few  []user
 	many map[string]int32 // instead, once they are more
 }
@@ -23,53 +29,89 @@ type user struct {
 }
 
 func (u *users) count() int {
-	if u == nil {
+	switch {
+	case u == nil:
 		return 0
+	case u.more != nil:
+		return len(u.more.few) + len(u.more.many)
+	case u.one.name != "":
+		return 1
 	}
-	return len(u.few) + len(u.many)
+	return 0
 }
 
-func (u *users) place(name string) int {
-	return slices.IndexFunc(u.few, func(one user) bool { return one.name == name })
+func (s *several) place(name string) int {
+	return slices.IndexFunc(s.few, func(one user) bool { return one.name == name })
 }
 
 func (u *users) connections(name string) int32 {
-	if u == nil {
+	switch {
+	case u == nil:
+		return 0
+	case u.more == nil && u.one.name == name:
+		return u.one.connections
+	case u.more == nil:
 		return 0
 	}
-	if i := u.place(name); i >= 0 {
-		return u.few[i].connections
+	if i := u.more.place(name); i >= 0 {
+		return u.more.few[i].connections
 	}
-	return u.many[name]
+	return u.more.many[name]
 }
 
 // set says how many connections a user has; 0 is none. It reports whether the user
 // was there before.
 func (u *users) set(name string, connections int32) (there bool) {
-	if u.many != nil {
-		_, there = u.many[name]
-		if connections > 0 {
-			u.many[name] = connections
-		} else if delete(u.many, name); len(u.many) == 0 {
-			u.many = nil
+	if s := u.more; s != nil {
+		there = s.set(name, connections)
+		if len(s.few) == 1 && s.many == nil {
+			*u = users{one: s.few[0]}
 		}
 		return there
 	}
-	i := u.place(name)
+	there = u.one.name == name
+	switch {
+	case connections == 0 && there:
+		u.one = user{}
+	case connections == 0:
+	case there || u.one.name == "":
+		u.one = user{name, connections}
+	default:
+		*u = users{more: &several{few: []user{u.one, {name, connections}}}}
+	}
+	return there
+}
+
+func (s *several) set(name string, connections int32) (there bool) {
+	if s.many != nil {
+		_, there = s.many[name]
+		if connections > 0 {
+			s.many[name] = connections
+		} else {
+			delete(s.many, name)
+		}
+		if len(s.many) == 1 {
+			for name, connections := range s.many {
+				s.few, s.many = []user{{name, connections}}, nil
+			}
+		}
+		return there
+	}
+	i := s.place(name)
 	switch {
 	case i < 0 && connections == 0:
 	case i >= 0 && connections == 0:
-		u.few = slices.Delete(u.few, i, i+1)
+		s.few = slices.Delete(s.few, i, i+1)
 	case i >= 0:
-		u.few[i].connections = connections
-	case len(u.few) < fewUsers:
-		u.few = append(u.few, user{name, connections})
+		s.few[i].connections = connections
+	case len(s.few) < fewUsers:
+		s.few = append(s.few, user{name, connections})
 	default:
-		u.many = make(map[string]int32, fewUsers+1)
-		for _, one := range u.few {
-			u.many[one.name] = one.connections
+		s.many = make(map[string]int32, fewUsers+1)
+		for _, one := range s.few {
+			s.many[one.name] = one.connections
 		}
-		u.many[name], u.few = connections, nil
+		s.many[name], s.few = connections, nil
 	}
 	return i >= 0
 }
@@ -77,13 +119,15 @@ func (u *users) set(name string, connections int32) (there bool) {
 // all is everyone's name.
 func (u *users) all() iter.Seq[string] {
 	switch {
-	case u == nil:
+	case u.count() == 0:
 		return func(func(string) bool) {}
-	case u.many != nil:
-		return maps.Keys(u.many)
+	case u.more == nil:
+		return func(yield func(string) bool) { yield(u.one.name) }
+	case u.more.many != nil:
+		return maps.Keys(u.more.many)
 	}
 	return func(yield func(string) bool) {
-		for _, one := range u.few {
+		for _, one := range u.more.few {
 			if !yield(one.name) {
 				return
 			}
