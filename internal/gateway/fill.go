@@ -65,13 +65,15 @@ func (h *hub) fill(r *hubRoom) {
 		was.held = r.held.ever
 	}
 	r.mu.Unlock()
-	page, goesOn, err := h.read(r, was.log, was.stamp)
+	ctx, cancel := context.WithTimeout(h.ctx, rangeWait)
+	defer cancel()
+	page, goesOn, err := h.read(ctx, r, was.log, was.stamp)
 	if err != nil {
 		h.log.Debug("room log not read", "error", err)
 		h.retry(r)
 		return
 	}
-	h.count(r)
+	h.count(ctx, r)
 	again, grown := h.splice(r, &was, goesOn, page)
 	h.tell(r)
 	switch {
@@ -85,9 +87,7 @@ func (h *hub) fill(r *hubRoom) {
 // read asks the broker for what log l lacks, whose newest message has the stamp;
 // goesOn is false where the page is the beginning of another log. A log that was
 // rewound is renewed first, so that no message of it is taken for one of l's.
-func (h *hub) read(r *hubRoom, l *room.Log, stamp uint64) (page broker.Page, goesOn bool, err error) {
-	ctx, cancel := context.WithTimeout(h.ctx, rangeWait)
-	defer cancel()
+func (h *hub) read(ctx context.Context, r *hubRoom, l *room.Log, stamp uint64) (page broker.Page, goesOn bool, err error) {
 	if l != nil {
 		// The newest message is read too, to be compared.
 		page, err = h.broker.Range(ctx, broker.Query{Room: r.name, After: max(l.Head(), 1) - 1})
@@ -137,12 +137,15 @@ func (h *hub) retry(r *hubRoom) { h.later(func() { h.fills.add(r) }) }
 
 // count reads how many users are in the room, where that is not known. Nobody waits
 // for a count that cannot be read.
-func (h *hub) count(r *hubRoom) {
-	ctx, cancel := context.WithTimeout(h.ctx, rangeWait)
-	defer cancel()
-	if !h.people.count(ctx, r) {
-		h.later(func() { h.count(r) })
+func (h *hub) count(ctx context.Context, r *hubRoom) {
+	if h.people.count(ctx, r) {
+		return
 	}
+	h.later(func() {
+		ctx, cancel := context.WithTimeout(h.ctx, rangeWait)
+		defer cancel()
+		h.count(ctx, r)
+	})
 }
 
 // later does something after a pause, unless the hub ends.
