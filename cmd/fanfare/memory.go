@@ -15,9 +15,11 @@ const (
 	// quietPart of the live heap, and at least quietBytes, is next to nothing.
 	quietPart  = 64
 	quietBytes = 256 << 10
-	// tidyPart of the live heap must have been allocated since the last time: else
-	// there is nothing to be had.
-	tidyPart = 16
+	// tidyPart of the live heap must have been allocated since the last time, or as much,
+	// and at least freeBytes, must be free and not given back: else there is nothing to
+	// be had.
+	tidyPart  = 16
+	freeBytes = 1 << 20
 )
 
 // tidier gives the memory back that a burst has left: of handshakes, of rooms, of
@@ -31,9 +33,10 @@ type tidier struct {
 	quiet     int    // looks in a row
 }
 
-// look takes in how much was ever allocated, and what of it was live after the last
-// collection. It returns true if it is time to tidy.
-func (t *tidier) look(allocated, live uint64) bool {
+// look takes in how much was ever allocated, what of it was live after the last
+// collection, and what is free of the system's memory. It returns true if it is time
+// to tidy.
+func (t *tidier) look(allocated, live, free uint64) bool {
 	new := allocated - t.allocated
 	t.allocated = allocated
 	if new > max(live/quietPart, quietBytes) {
@@ -41,7 +44,7 @@ func (t *tidier) look(allocated, live uint64) bool {
 		return false
 	}
 	t.quiet++
-	if t.quiet < quietFor || allocated-t.tidied < max(live/tidyPart, quietBytes) {
+	if t.quiet < quietFor || allocated-t.tidied < max(live/tidyPart, quietBytes) && free < max(live/tidyPart, freeBytes) {
 		return false
 	}
 	t.tidied, t.quiet = allocated, 0
@@ -50,7 +53,7 @@ func (t *tidier) look(allocated, live uint64) bool {
 
 // tidy runs until ctx ends.
 func tidy(ctx context.Context) {
-	samples := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
+	samples := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/free:bytes"}}
 	ticks := time.NewTicker(tidyEvery)
 	defer ticks.Stop()
 	for t := new(tidier); ; {
@@ -60,7 +63,7 @@ func tidy(ctx context.Context) {
 		case <-ticks.C:
 		}
 		metrics.Read(samples)
-		if t.look(samples[0].Value.Uint64(), samples[1].Value.Uint64()) {
+		if t.look(samples[0].Value.Uint64(), samples[1].Value.Uint64(), samples[2].Value.Uint64()) {
 			debug.FreeOSMemory()
 		}
 	}
