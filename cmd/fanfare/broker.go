@@ -27,7 +27,7 @@ type parts struct {
 	id      string
 	log     *slog.Logger
 	tracer  *tracing.Tracer // nil: nothing is traced
-	level   *slog.LevelVar // of log
+	level   *slog.LevelVar  // of log
 }
 
 // newBroker makes the broker that c names: Redis, or the embedded one.
