@@ -138,20 +138,21 @@ func (l *ledger) joined(j protocol.Joined) []Event {
 func (l *ledger) presence(p protocol.Presence) []Event {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.rooms[p.Room] == nil {
+	if in := l.rooms[p.Room]; in == nil || !in.live {
 		return nil
 	}
 	return []Event{Presence{p}}
 }
 
 // receive returns the events that a message, a gap or a reset is: none if it was
-// seen before, its room has been left, or a gap before it is being filled. ask is
+// seen before, it is of a membership that has ended, or a gap before it is being
+// filled. ask is
 // the history that is wanted for that; nil: none.
 func (l *ledger) receive(s protocol.Server) (events []Event, ask *protocol.HistoryRequest) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := l.rooms[roomOf(s)]
-	if p == nil {
+	if p == nil || !p.live { // left, and perhaps asked for anew
 		return nil, nil
 	}
 	if p.fill == nil {
