@@ -2,8 +2,9 @@ package main
 
 import "github.com/grafana/grafana-foundation-sdk/go/units"
 
-// window is the smallest that a member may be behind, half of which is looked at.
-const window = "min(fanfare_send_window_frames{} > 0)"
+// window is the smallest that a member may be behind, half of which is looked at: as
+// the alert has it, no more than the histogram's last bound, 8192.
+const window = "clamp_max(min(fanfare_send_window_frames{} > 0), 16382)"
 
 // timeouts are the connections that fell silent, of the most that there were.
 const timeouts = "sum by (instance) (increase(fanfare_heartbeat_timeouts_total{}[5m])) / clamp_min(sum by (instance) (max_over_time(fanfare_connections{}[5m])), 1)"
