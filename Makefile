@@ -9,6 +9,9 @@ TLSTESTS ?= Slow|Drain|Handshake|Vanish|Random|Coalesced|Loops|Backlog|Close|TLS
 # Seeds for each fault in faults.
 SEEDS   ?= 3
 
+# Packages that are tested beside each other, of which most wait most of the time.
+PACKAGES ?= 4
+
 # Packages with benchmarks that take moments. Whole processes are measured by
 # go test -bench . ./internal/gatewaybench and ./internal/api.
 MICRO = auth frame gateway loop poll protocol room broker/memory broker/redis
@@ -20,7 +23,7 @@ GOFMT = $(shell $(GO) env GOROOT)/bin/gofmt
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run build image test ci bench fuzz faults deps fmt vet staticcheck tidy imports race portable secure cross chart dashboards dashboard-pictures book chart-files
+.PHONY: help run build image test ci bench fuzz faults deps fmt vet staticcheck tidy imports race faulttest portable secure cross chart dashboards dashboard-pictures book chart-files
 
 help: ## what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -34,9 +37,10 @@ build: ## build bin/fanfare
 image: ## build the image's last stage for amd64 and arm64, and run it, with podman and runc
 	DEPLOYTEST_IMAGE=1 $(GO) test -count=1 -run TestImage -timeout 30m -v ./internal/deploytest
 
-test: deps race ## get what the tests need, then run them all with the race detector
+test: deps race faulttest ## get what the tests need, then run them all with the race detector
 
-ci: deps fmt vet staticcheck tidy imports race portable secure fuzz cross chart ## everything that must hold before a change is taken
+ci: deps fmt vet staticcheck tidy imports race ## everything that must hold before a change is taken
+	@MAKE='$(MAKE)' bash .ci/beside 'faulttest chart' 'portable secure fuzz cross'
 	@echo "ci: all passed"
 
 bench: ## run the micro-benchmarks and measure all that a gateway is held to: loadtest/results has it
@@ -81,9 +85,12 @@ imports: ## tell which package imports what it must not
 	@echo "== imports"
 	@$(GO) test -count=1 ./internal/archtest
 
-race: ## all tests, with the race detector; fault injection without it, and alone
+race: ## all tests, with the race detector, but those that inject faults
 	@echo "== test"
-	$(GO) test -race $$($(GO) list ./... | grep -v /faulttest)
+	$(GO) test -race -p $(PACKAGES) $$($(GO) list ./... | grep -v /faulttest)
+
+faulttest: ## a fault of each kind, without the race detector
+	@echo "== faulttest"
 	$(GO) test ./internal/faulttest
 
 portable: ## the event loops on poll(2), as other Unixes have them

@@ -21,6 +21,7 @@ import (
 // TestTheReadmesPagesWork opens the pages of the README's examples in a browser,
 // from a site that is not the gateway.
 func TestTheReadmesPagesWork(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
 	if err != nil {
 		t.Fatal(err)

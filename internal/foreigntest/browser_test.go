@@ -152,6 +152,7 @@ func (c *console) expectQuiet(t *testing.T, gatewayWasAway bool) {
 }
 
 func TestTwoBrowsersChatAndComeBack(t *testing.T) {
+	t.Parallel()
 	browser := chromiumtest.Start(t)
 	g := start(t)
 	ann, ben := openPage(t, browser, "http://"+g.addr+"/"), openPage(t, browser, "http://"+g.addr+"/#lobby")
@@ -186,6 +187,7 @@ func TestTwoBrowsersChatAndComeBack(t *testing.T) {
 }
 
 func TestPageKeepsRoomsApartAndBringsHistory(t *testing.T) {
+	t.Parallel()
 	browser := chromiumtest.Start(t)
 	g := start(t)
 	url := "http://" + g.addr + "/"
@@ -219,6 +221,7 @@ func TestPageKeepsRoomsApartAndBringsHistory(t *testing.T) {
 // TestPageFitsItsWindow takes pictures of the page (kept with go test -artifacts) and fails where it is wider than its
 // window or the composer is out of sight.
 func TestPageFitsItsWindow(t *testing.T) {
+	t.Parallel()
 	browser := chromiumtest.Start(t)
 	g := start(t)
 	ann, ben := openPage(t, browser, "http://"+g.addr+"/#lobby"), openPage(t, browser, "http://"+g.addr+"/#lobby")

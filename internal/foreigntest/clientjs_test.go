@@ -169,6 +169,7 @@ func (p *page) heardAll(t *testing.T, count int, gaps bool) {
 // TestFanfareJSInABrowser puts fanfare.js, as a gateway serves it, through what happens to a page; each time every
 // message is checked.
 func TestFanfareJSInABrowser(t *testing.T) {
+	t.Parallel()
 	browser := chromiumtest.Start(t)
 	for name, test := range map[string]func(*testing.T, context.Context){
 		"a reloaded page resumes":                  reloads,

@@ -22,6 +22,7 @@ const noticeText = `[...document.querySelectorAll(".log:not([hidden]) .notice%s"
 // and a tab that is slow, each with what it missed and how it came back. The page is judged by axe in each of its
 // forms, with pictures of them (go test -artifacts).
 func TestDemoShowsWhatHappens(t *testing.T) {
+	t.Parallel()
 	axe := filepath.Join("node_modules", "axe-core", "axe.min.js")
 	_, err := os.Stat(axe)
 	need(t, "npm's axe-core in internal/foreigntest/node_modules", err == nil)

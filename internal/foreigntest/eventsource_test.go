@@ -106,6 +106,7 @@ func has(joined string, data ...string) string {
 // A browser's EventSource comes back by itself, says where it was, and goes on
 // there: after its connection was cut, and to a gateway that has begun anew.
 func TestAnEventSourceResumes(t *testing.T) {
+	t.Parallel()
 	browser := chromiumtest.Start(t)
 	g := start(t)
 	c := newCutter(t, g.addr)

@@ -19,6 +19,7 @@ const scriptTimeout = 60 * time.Second
 var scenarios = []string{"echo", "ping", "chat", "errors", "close"}
 
 func TestPythonWebsockets(t *testing.T) {
+	t.Parallel()
 	const python = "/usr/bin/python3" // Debian's own: another python3 in PATH does not see Debian's modules
 	needProgram(t, python)
 	need(t, "python3-websockets", exec.Command(python, "-c", "import websockets").Run() == nil)
@@ -26,6 +27,7 @@ func TestPythonWebsockets(t *testing.T) {
 }
 
 func TestNodeWS(t *testing.T) {
+	t.Parallel()
 	runScenarios(t, needNodeWS(t), filepath.Join("testdata", "client.mjs"))
 }
 
@@ -59,6 +61,7 @@ func runScenarios(t *testing.T, interpreter, script string) {
 
 // TestCurlByTLS fetches the page and reads a room's events with curl, which checks the certificate.
 func TestCurlByTLS(t *testing.T) {
+	t.Parallel()
 	curl := needProgram(t, "curl")
 	g := startSecure(t)
 	fetch := func(args ...string) (string, error) {
@@ -87,6 +90,7 @@ func TestCurlByTLS(t *testing.T) {
 // Node on npm's ws, and on its own WebSocket or, where it has none as Node 20, on streams; Deno and Bun on theirs, which
 // are no part of CI.
 func TestFanfareJSRunsUnchanged(t *testing.T) {
+	t.Parallel()
 	script := filepath.Join("testdata", "clientjs.mjs")
 	node := needNodeWS(t)
 	g := start(t)
@@ -115,6 +119,7 @@ func TestFanfareJSRunsUnchanged(t *testing.T) {
 // TestFanfareJSComesBack kills the gateway under fanfare.js, which runs in Node on npm's ws: it comes back by itself,
 // says that the room's log began anew (the embedded broker kept nothing), and what was published meanwhile arrives.
 func TestFanfareJSComesBack(t *testing.T) {
+	t.Parallel()
 	node := needNodeWS(t)
 	g := start(t)
 	ctx, cancel := context.WithTimeout(t.Context(), scriptTimeout)
