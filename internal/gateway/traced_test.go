@@ -116,7 +116,10 @@ func TestAFanOutTellsOfSlowMembers(t *testing.T) {
 	quick.join("r", "")
 	queued := func() float64 { return s.metric(`fanfare_dropped_frames_total{policy="drop",stage="queue"}`) }
 	published := 0
-	for ; queued() == 0; published++ {
+	for after := 0; after < 20; published++ { // each costs the slow one a frame, once it is behind
+		if queued() > 0 {
+			after++
+		}
 		results, err := s.gw.Publish(t.Context(), []broker.Publication{{Room: "r", Data: []byte(sized(published, 30<<10))}})
 		if err != nil || results[0].Err != nil {
 			t.Fatal(results, err)
@@ -134,7 +137,8 @@ func TestAFanOutTellsOfSlowMembers(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	}
-	if len(fanOuts) != published || behind == 0 || dropped != int(queued()) {
+	// What falls away while no traced message is being written is of no fan-out.
+	if len(fanOuts) != published || behind == 0 || dropped == 0 || dropped > int(queued()) {
 		t.Errorf("%d fan-outs of %d; %d times behind, %d dropped of %v", len(fanOuts), published, behind, dropped, queued())
 	}
 }
