@@ -82,7 +82,7 @@ func (f *follower) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis
 		f.mu.Lock()
 		held, holds := f.held, f.holds
 		f.mu.Unlock()
-		if held != nil {
+		if held != nil && strings.HasPrefix(cmds[0].Name(), "eval") { // and not what opens a connection
 			holds <- struct{}{}
 			<-held
 		}
