@@ -186,7 +186,8 @@ func (b *Broker) compareAll() (done bool) {
 	for _, l := range b.lanes {
 		// The fence knows of all that the old master had answered.
 		l.sending.Lock()
-		l.sending.Unlock() //nolint:staticcheck // it only waits
+		//lint:ignore SA2001 it only waits
+		l.sending.Unlock()
 	}
 	for _, s := range b.shards {
 		s.fence.suspect(time.Now(), fenceLife)
