@@ -165,7 +165,7 @@ func (j *judgement) compared(ctx context.Context) ([]bar.Line, error) {
 		Gateway: server.Launch{Name: "gateway", Binary: j.gateway, Loud: os.Stderr}, Floor: []string{self, "floor", "serve"},
 		Redis: j.redis, Payload: 128,
 		Members: j.size(5000), Rooms: j.size(1000), Each: 5, Fleet: j.size(2500), FleetRate: 20_000,
-		Rounds: 5, Lasts: j.lasts(1500 * time.Millisecond), Rate: 40_000, UnderWay: 16,
+		Rounds: 5, Lasts: j.lasts(2 * time.Second), Rate: 40_000, UnderWay: 16,
 		Tell: func(line string) { j.tell("%s", line) },
 	})
 	if err != nil {

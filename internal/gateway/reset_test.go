@@ -72,7 +72,7 @@ func TestASlowMemberIsToldWhereTheOldLogEndedForIt(t *testing.T) {
 func TestALogThatBeginsAnewDuringAPassReachesAll(t *testing.T) {
 	t.Parallel()
 	s := run(t)
-	const all = flushTurn + 300
+	const all = flushSlice + 300
 	members := make([]*client, all)
 	for i := range members {
 		members[i] = s.connect(dialing{path: "/ws?room=r"})

@@ -154,13 +154,15 @@ func (s *shard) grown(r *hubRoom) {
 }
 
 // flushSlice is how many members are visited before the room goes to the end of
-// the line, and flushTurn how many in a turn: between turns sockets are read. With
-// 2,048 in a turn the first of several messages that come together went to as many
-// members before the others were read: of 16 under way in a room of 5,000 a write
-// took 11 frames, with 256 it takes 14 and with 128 it takes 15.
+// the line, which ends the turn: between turns sockets are read. With 2,048 in a
+// turn the first of several messages that come together went to as many members
+// before the others were read: of 16 under way in a room of 5,000 a write took 11
+// frames, with 256 it takes 14 and with 128 it takes 15. flushTurn is how many
+// members of rooms that are done with are visited in a turn: of small rooms it
+// gains nothing to end one sooner, and with 128 1,000 rooms of 5 cost 3 % more.
 const (
 	flushSlice = 128
-	flushTurn  = 128
+	flushTurn  = 2048
 	// dirtyKept is the longest line of rooms whose array is used again.
 	dirtyKept = 4096
 )
@@ -184,6 +186,7 @@ func (s *shard) Turn() (more bool) {
 		budget -= visited + 1
 		if !done {
 			s.dirty = append(s.dirty, lr)
+			break
 		}
 	}
 	if s.next == len(s.dirty) {
