@@ -79,7 +79,7 @@ func (s *Swarm) publishDue(now int64) {
 	}
 	for _, st := range s.streams {
 		if st.UnderWay > 0 {
-			for st.sent*st.owing < s.settled()+uint64(st.UnderWay)*st.owing {
+			for (st.sent+1)*st.owing <= s.settled()+uint64(st.UnderWay)*st.owing {
 				s.publish(st, s.now(), now)
 			}
 			continue
