@@ -106,24 +106,30 @@ func serve(load func() (*config.Config, error)) error {
 	}
 	end()
 	besides.Wait()
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	if err != nil {
-		cancel() // what is broken is not drained
-	}
-	go func() {
-		s := <-signals
-		log.Warn("ended at once", "signal", s.String())
-		os.Exit(1)
-	}()
-	g.Stop(ctx)
-	r.endTraces()
+	stop(r, err != nil, signals, log)
 	_ = adminServer.Close()
 	log.Info("stopped")
 	if err != nil && !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve: %w", err)
 	}
 	return nil
+}
+
+// stop drains the gateway, unless it is broken. One more signal ends the process at
+// once.
+func stop(r *service, broken bool, signals <-chan os.Signal, log *slog.Logger) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if broken {
+		cancel()
+	}
+	go func() {
+		s := <-signals
+		log.Warn("ended at once", "signal", s.String())
+		os.Exit(1)
+	}()
+	r.gateway.Stop(ctx)
+	r.endTraces()
 }
 
 // waitReady waits until the gateway takes traffic, which may be long where Redis is
